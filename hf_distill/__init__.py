@@ -1,0 +1,1 @@
+"""Distil Hugging Face transformers into smaller, faster students."""
