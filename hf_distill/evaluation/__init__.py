@@ -1,0 +1,16 @@
+"""A student beside its teacher: score, retention, agreement, size and speed in one report."""
+
+from hf_distill.evaluation.comparison import Comparison, compare
+from hf_distill.evaluation.environment import environment
+from hf_distill.evaluation.prediction import predict_logits
+from hf_distill.evaluation.report import DistillationReport, ModelFigures, teacher_identity
+
+__all__ = [
+    "Comparison",
+    "DistillationReport",
+    "ModelFigures",
+    "compare",
+    "environment",
+    "predict_logits",
+    "teacher_identity",
+]

@@ -1,0 +1,106 @@
+"""Teacher and student on the same rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from transformers import EvalPrediction, PreTrainedModel
+
+from hf_distill.evaluation.agreement import agreement
+from hf_distill.evaluation.latency import Speed, measure_speed
+from hf_distill.evaluation.prediction import Collator, predict_logits
+from hf_distill.evaluation.report import ModelFigures
+from hf_distill.evaluation.retention import Metrics, retention
+from hf_distill.evaluation.size import weights_megabytes
+from hf_distill.tasks import Task
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The measured part of a `DistillationReport`: ``DistillationReport(..., **vars(comparison))``."""
+
+    teacher: ModelFigures
+    student: ModelFigures
+    baseline: ModelFigures | None
+    retention: Metrics
+    agreement: dict[str, float | None]
+
+
+def compare(
+    task: Task,
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    evaluation: dict[str, Dataset],
+    collator: Collator,
+    compute_metrics: Callable[[EvalPrediction], dict[str, float]],
+    *,
+    baseline: PreTrainedModel | None = None,
+    teacher_columns: list[int] | None = None,
+    batch_size: int = 32,
+    time_budget: float = 10.0,
+) -> Comparison:
+    """Score, measure and set side by side; every process takes part and receives the same result.
+
+    Args:
+        task: Tells the kind of problem.
+        teacher: Whole (not sharded) and on its device in every process, like the other two models.
+        student: Numbers its classes as the labels of the rows do.
+        evaluation: Split -> tokenized rows with ``labels``.
+        collator: Makes a batch of tensors out of rows.
+        compute_metrics: Metrics of logits and labels, as ``Trainer`` takes it.
+        baseline: The student fine-tuned without the teacher, if there is one; numbers its classes as the student.
+        teacher_columns: Column ``teacher_columns[i]`` of the teacher's logits belongs to the student's class ``i``.
+            ``None`` if both number the classes alike.
+        batch_size: Rows in a batch when predicting.
+        time_budget: Seconds for the speed measurement, about.
+
+    Returns:
+        The figures of each model, retention and agreement.
+    """
+    models = {"teacher": teacher, "student": student} | ({"baseline": baseline} if baseline is not None else {})
+    logits = {
+        name: {
+            split: predict_logits(model, rows, collator, batch_size, f"Evaluating the {name} on {split}")
+            for split, rows in evaluation.items()
+        }
+        for name, model in models.items()
+    }
+    if teacher_columns is not None:
+        logits["teacher"] = {split: values[:, teacher_columns] for split, values in logits["teacher"].items()}
+    metrics = {
+        name: {
+            split: dict(compute_metrics(EvalPrediction(predictions=values[split], label_ids=np.array(rows["labels"]))))
+            for split, rows in evaluation.items()
+        }
+        for name, values in logits.items()
+    }
+    speeds = _speed_on_main_process(models, next(iter(evaluation.values())), collator, time_budget)
+    figures = {name: _figures(model, metrics[name], speeds[name]) for name, model in models.items()}
+    return Comparison(
+        teacher=figures["teacher"],
+        student=figures["student"],
+        baseline=figures.get("baseline"),
+        retention=retention(figures["student"].metrics, figures["teacher"].metrics),
+        agreement={
+            split: agreement(logits["student"][split], logits["teacher"][split], task.problem_type)
+            for split in evaluation
+        },
+    )
+
+
+def _speed_on_main_process(
+    models: dict[str, PreTrainedModel], dataset: Dataset, collator: Collator, time_budget: float
+) -> dict[str, Speed]:
+    """The other processes wait meanwhile, since their work would be measured too."""
+    main = PartialState().is_main_process
+    measured = [measure_speed(models, dataset, collator, time_budget) if main else None]
+    return broadcast_object_list(measured)[0]
+
+
+def _figures(model: PreTrainedModel, metrics: Metrics, speed: Speed) -> ModelFigures:
+    return ModelFigures(
+        parameters=model.num_parameters(), size_mb=weights_megabytes(model), metrics=metrics, **vars(speed)
+    )

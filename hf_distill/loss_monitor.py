@@ -1,0 +1,90 @@
+"""Watches the terms of the loss during training without waiting for the device."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+
+class LossMonitor:
+    """Adds up named terms on the device, and remembers the first step at which one was not finite.
+
+    Nothing is read back until :meth:`averages` or :meth:`raise_if_not_finite`, which the trainer calls when it
+    logs and before it saves.
+
+    Args:
+        names: The terms, in the order in which they are given to :meth:`add`.
+        device: Where they are computed.
+    """
+
+    def __init__(self, names: tuple[str, ...], device: torch.device) -> None:
+        self.names = names
+        self._sums = torch.zeros(len(names), device=device)
+        self._bad_step = torch.zeros((), device=device)
+        self._bad_terms = torch.zeros(len(names), device=device)
+        self._steps = 0
+
+    def start_step(self) -> None:
+        """Count an optimiser step; its micro-batches follow through :meth:`add`."""
+        self._steps += 1
+
+    def add(self, terms: dict[str, Tensor], step: int) -> None:
+        """Add one micro-batch's share of the step's terms.
+
+        Args:
+            terms: Scalars by name.
+            step: The optimiser step, counted from 1.
+        """
+        values = torch.stack([terms[name].detach().float() for name in self.names])
+        first_bad = ~torch.isfinite(values).all() & (self._bad_step == 0)
+        self._bad_step = torch.where(first_bad, step, self._bad_step)
+        self._bad_terms = torch.where(first_bad, values, self._bad_terms)
+        self._sums += values
+
+    def averages(self, accelerator: Accelerator) -> dict[str, float]:
+        """The mean of each term over the steps since the last call and over the processes; starts anew."""
+        if not self._steps:
+            return {}
+        means = accelerator.reduce(self._sums, reduction="mean") / self._steps
+        self._sums = torch.zeros_like(self._sums)
+        self._steps = 0
+        return dict(zip(self.names, means.tolist(), strict=True))
+
+    def raise_if_not_finite(self, accelerator: Accelerator) -> None:
+        """Stop all processes if a term was NaN or infinite on any.
+
+        Raises:
+            FloatingPointError: Names the first such step and what each term was there.
+        """
+        seen = accelerator.gather(torch.cat([self._bad_step[None], self._bad_terms])[None]).tolist()
+        bad = [row for row in seen if row[0] > 0]
+        if not bad:
+            return
+        step, *values = min(bad)
+        terms = ", ".join(f"{name}={value:g}" for name, value in zip(self.names, values, strict=True))
+        raise FloatingPointError(
+            f"The loss was not finite at step {step:.0f} ({terms}), so the weights are lost and nothing more is saved. "
+            "Resume from an earlier checkpoint with a lower learning rate, bf16 instead of fp16, or cleaner rows."
+        )
+
+
+def raise_if_weights_not_finite(model: nn.Module, step: int) -> None:
+    """Refuse to go on with weights that hold a NaN or an infinity, whatever the loss said before.
+
+    Raises:
+        FloatingPointError: Names the first such weight.
+    """
+    weights = [(name, weight) for name, weight in model.named_parameters() if weight.is_floating_point()]
+    finite = torch.stack([torch.isfinite(_local(weight)).all() for _, weight in weights])
+    if not finite.all():
+        name = next(name for (name, _), is_finite in zip(weights, finite.tolist(), strict=True) if not is_finite)
+        raise FloatingPointError(
+            f"The weight {name} is not finite after step {step}, so nothing is saved: a gradient overflowed. "
+            "Resume from an earlier checkpoint with a lower learning rate, or bf16 instead of fp16."
+        )
+
+
+def _local(weight: Tensor) -> Tensor:
+    """This process's part of a sharded weight; an unsharded one as it is."""
+    return weight.to_local() if hasattr(weight, "to_local") else weight

@@ -1,0 +1,159 @@
+"""The weighted sum that a student learns from, its terms known by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..signals import Signals
+from .binary_soft_target_loss import binary_soft_target_loss
+from .counted_items import CountedItems, ItemCounts
+from .hard_target_loss import hard_target_loss
+from .hidden_state_loss import hidden_state_loss
+from .problem_type import ProblemType
+from .soft_score_loss import soft_score_loss
+from .soft_target_loss import soft_target_loss
+
+
+@dataclass(frozen=True)
+class DistillationObjective:
+    """``soft_target_weight`` · soft + ``hard_target_weight`` · hard + ``hidden_state_weight`` · hidden.
+
+    Each term is an average over what counts in the whole optimiser step, so its size depends neither on the batch
+    size nor on the sequence length, and a weight means the same everywhere. A term of weight 0 is not computed.
+
+    Example:
+        >>> objective = DistillationObjective(temperature=2.0, soft_target_weight=0.5, hard_target_weight=0.5)
+        >>> objective.term_names
+        ('soft_target_loss', 'hard_target_loss')
+    """
+
+    temperature: float = 2.0
+    soft_target_weight: float = 0.5
+    hard_target_weight: float = 0.5
+    hidden_state_weight: float = 0.0
+    label_smoothing: float = 0.0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term that takes part."""
+        weights = {
+            "soft_target_loss": self.soft_target_weight,
+            "hard_target_loss": self.hard_target_weight,
+            "hidden_state_loss": self.hidden_state_weight,
+        }
+        return {name: weight for name, weight in weights.items() if weight > 0}
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """The terms that take part, in the order in which they are logged."""
+        return tuple(self.weights)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any term looks at the teacher."""
+        return self.soft_target_weight > 0 or self.hidden_state_weight > 0
+
+    def terms(
+        self,
+        student: Signals,
+        teacher: Signals | None,
+        labels: Tensor | None,
+        counted: CountedItems,
+        totals: ItemCounts,
+        problem_type: ProblemType,
+    ) -> dict[str, Tensor]:
+        """The unweighted terms of one micro-batch: sums over what counts in it, divided by the step's totals.
+
+        Args:
+            student: Its logits ``(batch, [sequence,] num_classes)`` and, if asked for, last hidden state.
+            teacher: The same of the teacher; None where no term needs it.
+            labels: Aligned with the logits; None if there are none.
+            counted: What counts in this micro-batch.
+            totals: What counts in the whole optimiser step, over all micro-batches and processes.
+            problem_type: Which losses fit.
+
+        Returns:
+            Scalars by name; summed over micro-batches and processes they give the averages of the step.
+
+        Raises:
+            InputError: A term needs labels and there are none, or teacher and student differ in shape.
+        """
+        terms: dict[str, Tensor] = {}
+        if self.soft_target_weight > 0 and teacher is not None:
+            values = self._soft_target_values(student.logits, teacher.logits, problem_type)
+            terms["soft_target_loss"] = _average_over_answers(values, counted, totals)
+        if self.hard_target_weight > 0:
+            terms["hard_target_loss"] = self.hard_target_term(student.logits, labels, counted, totals, problem_type)
+        if self.hidden_state_weight > 0 and teacher is not None:
+            hidden = hidden_state_loss(_given(student.last_hidden_state), _given(teacher.last_hidden_state))
+            if counted.positions is not None and counted.positions.shape == hidden.shape:
+                terms["hidden_state_loss"] = _masked_sum(hidden, counted.positions) / totals.positions.clamp(min=1)
+            else:
+                terms["hidden_state_loss"] = _masked_sum(hidden, counted.examples) / totals.examples.clamp(min=1)
+        return terms
+
+    def hard_target_term(
+        self,
+        logits: Tensor,
+        labels: Tensor | None,
+        counted: CountedItems,
+        totals: ItemCounts,
+        problem_type: ProblemType,
+    ) -> Tensor:
+        """The task's own loss, a scalar: the term of training and the whole of ``eval_loss``."""
+        if labels is None or counted.targets is None:
+            raise InputError(
+                "The rows have no `labels`, which hard_target_weight > 0 needs: label them, or set "
+                "hard_target_weight to 0 to learn from the teacher's soft targets alone."
+            )
+        values = hard_target_loss(logits, labels, problem_type, self.label_smoothing)
+        return _masked_sum(values, counted.targets) / totals.targets.clamp(min=1)
+
+    def weighted_sum(self, terms: dict[str, Tensor]) -> Tensor:
+        """The loss to minimise."""
+        weights = self.weights
+        return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+
+    def _soft_target_values(self, student: Tensor, teacher: Tensor, problem_type: ProblemType) -> Tensor:
+        if student.shape != teacher.shape:
+            raise InputError(
+                f"The student's logits are {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}: soft "
+                "targets need one teacher logit for each student logit. Use a teacher and a student with the same "
+                "classes and the same tokenizer."
+            )
+        if problem_type is ProblemType.REGRESSION:
+            return soft_score_loss(student, teacher)
+        if problem_type is ProblemType.MULTI_LABEL:
+            return binary_soft_target_loss(student, teacher, self.temperature)
+        return soft_target_loss(student, teacher, self.temperature)
+
+
+def _average_over_answers(values: Tensor, counted: CountedItems, totals: ItemCounts) -> Tensor:
+    """Average over the labelled answers; without labels over the predicted tokens, or else the examples."""
+    if counted.targets is not None:
+        return _masked_sum(values, counted.targets) / totals.targets.clamp(min=1)
+    if counted.predictions is not None and counted.predictions.shape == values.shape:
+        return _masked_sum(values, counted.predictions) / totals.predictions.clamp(min=1)
+    return _masked_sum(values, counted.examples) / totals.examples.clamp(min=1)
+
+
+def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    """Sum where ``mask`` is true; dimensions that only ``values`` has are averaged first."""
+    if values.numel() == mask.numel():
+        values = values.reshape(mask.shape)
+    elif values.dim() > mask.dim():
+        values = values.flatten(mask.dim()).mean(-1)
+    return torch.where(mask, values, 0).sum()
+
+
+def _given(hidden_state: Tensor | None) -> Tensor:
+    if hidden_state is None:
+        raise InputError(
+            "hidden_state_weight > 0 needs hidden states, and the model returned none: its forward must take "
+            "`output_hidden_states`. Set hidden_state_weight to 0 for this model."
+        )
+    return hidden_state

@@ -1,0 +1,1 @@
+"""F1 as a local ``evaluate`` module."""

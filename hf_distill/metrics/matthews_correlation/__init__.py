@@ -1,0 +1,1 @@
+"""Matthews correlation as a local ``evaluate`` module."""

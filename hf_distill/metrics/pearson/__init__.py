@@ -1,0 +1,1 @@
+"""Pearson correlation as a local ``evaluate`` module."""

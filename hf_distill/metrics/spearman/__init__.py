@@ -1,0 +1,1 @@
+"""Spearman rank correlation as a local ``evaluate`` module."""

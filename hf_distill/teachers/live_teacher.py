@@ -1,0 +1,117 @@
+"""A teacher that computes its answers while the student trains."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, send_to_device
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+from torch import nn
+from transformers.utils import logging
+
+from ..signals import Signals
+
+logger = logging.get_logger(__name__)
+
+
+class LiveTeacher:
+    """A frozen model in evaluation mode, placed, sharded and cast as the student's training needs it.
+
+    It is not a submodule of anything: the student's ``state_dict``, optimiser and checkpoints never see it, and
+    DDP never wraps it.
+
+    Args:
+        model: The teacher. It is frozen in place.
+        class_order: For each of the student's classes the teacher's, as :func:`match_labels` gives it; None if equal.
+    """
+
+    def __init__(self, model: nn.Module, class_order: list[int] | None = None) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.class_order = class_order
+        self.input_names = forward_parameters(model)
+        self._class_index: torch.Tensor | None = None
+        self._accelerator: Accelerator | None = None
+
+    def prepare(self, accelerator: Accelerator, device: torch.device) -> None:
+        """Put the model where the student trains: its device, its compute dtype, its sharding.
+
+        A quantised model, or one that ``device_map`` placed, stays where it is. Under bf16 the weights become
+        bf16; under fp16 they stay as they are, since pure fp16 overflows, and autocast does the rest.
+        """
+        self._accelerator = accelerator
+        if _places_itself(self.model):
+            return
+        if accelerator.mixed_precision == "bf16":
+            self.model.to(torch.bfloat16)
+        if accelerator.distributed_type == DistributedType.DEEPSPEED:
+            self._prepare_deepspeed(accelerator, device)
+        elif accelerator.distributed_type == DistributedType.FSDP:
+            self._prepare_fsdp(accelerator, device)
+        else:
+            self.model.to(device)
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:
+        """The teacher's answer to a batch, its classes in the student's order.
+
+        Args:
+            inputs: The collated batch; only what the teacher's forward takes is passed on, and no labels.
+            with_hidden_state: Also return the last hidden state.
+        """
+        if self.model.training:
+            self.model.eval()
+        inputs = {name: value for name, value in inputs.items() if name in self.input_names and name != "labels"}
+        device = next(value.device for value in inputs.values() if isinstance(value, torch.Tensor))
+        if _places_itself(self.model):
+            inputs = send_to_device(inputs, next(self.model.parameters()).device)
+        extra = {"output_hidden_states": True} if with_hidden_state else {}
+        with self._accelerator.autocast() if self._accelerator is not None else nullcontext():
+            signals = Signals.from_model_output(self.model(**inputs, **extra))
+        if _places_itself(self.model):
+            signals = Signals(*send_to_device((signals.logits, signals.last_hidden_state), device))
+        return signals if self.class_order is None else self._in_students_order(signals)
+
+    def _in_students_order(self, signals: Signals) -> Signals:
+        if self._class_index is None:
+            self._class_index = torch.tensor(self.class_order, device=signals.logits.device)
+        return Signals(signals.logits.index_select(-1, self._class_index), signals.last_hidden_state)
+
+    def _prepare_fsdp(self, accelerator: Accelerator, device: torch.device) -> None:
+        if accelerator.is_fsdp2:
+            self.model = fsdp2_prepare_model(accelerator, self.model).requires_grad_(False).eval()
+            return
+        logger.warning("FSDP version 1 leaves the teacher whole on every GPU; set fsdp_version: 2 to shard it too.")
+        self.model.to(device)
+
+    def _prepare_deepspeed(self, accelerator: Accelerator, device: torch.device) -> None:
+        config = copy.deepcopy(accelerator.state.deepspeed_plugin.deepspeed_config)
+        if config["zero_optimization"]["stage"] != 3:
+            self.model.to(device)
+            return
+        import deepspeed
+
+        # An engine without optimizer or scheduler partitions the weights and gathers each layer's for its forward.
+        config.pop("optimizer", None)
+        config.pop("scheduler", None)
+        config["train_micro_batch_size_per_gpu"] = 1
+        config.pop("train_batch_size", None)
+        config.pop("gradient_accumulation_steps", None)
+        engine, *_ = deepspeed.initialize(model=self.model, config=config)
+        self.model = engine.eval()
+
+
+def forward_parameters(model: nn.Module) -> frozenset[str]:
+    """The names of what a model's forward takes, without ``*args`` and ``**kwargs``."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(parameter.name for parameter in parameters if parameter.kind in named)
+
+
+def _places_itself(model: nn.Module) -> bool:
+    return getattr(model, "hf_device_map", None) is not None or getattr(model, "is_quantized", False)

@@ -1,0 +1,88 @@
+"""Checks before training that a teacher can teach a student at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..errors import InputError
+from .label_matching import label_names, match_labels
+
+
+def check_pair(
+    student: nn.Module, teacher: nn.Module, compares_hidden_states: bool, tokenizer: Any = None
+) -> list[int] | None:
+    """Check that classes, widths and vocabularies fit.
+
+    Args:
+        student: Unwrapped.
+        teacher: Its teacher.
+        compares_hidden_states: The objective looks at hidden states.
+        tokenizer: What makes the input ids of both; None if unknown.
+
+    Returns:
+        The teacher's class for each of the student's classes, None if they are in the same order.
+
+    Raises:
+        InputError: They do not fit; the message says in what.
+    """
+    if teacher is student:
+        raise InputError(
+            "teacher_model and model are the same object, which freezing the teacher would freeze: pass a copy "
+            "(copy.deepcopy(model)) as the teacher."
+        )
+    if compares_hidden_states:
+        _check_widths(student, teacher)
+    _check_vocabulary(teacher, tokenizer)
+    if _is_classifier(student) and _is_classifier(teacher):
+        return match_labels(label_names(student), label_names(teacher))
+    return None
+
+
+def check_tokenizers(student_tokenizer: Any, teacher_tokenizer: Any) -> None:
+    """Check that the same ids mean the same tokens to both models.
+
+    Raises:
+        InputError: The vocabularies differ; the message gives an example.
+    """
+    student_vocabulary, teacher_vocabulary = student_tokenizer.get_vocab(), teacher_tokenizer.get_vocab()
+    if student_vocabulary == teacher_vocabulary:
+        return
+    differing = {
+        token
+        for token in student_vocabulary.keys() | teacher_vocabulary.keys()
+        if student_vocabulary.get(token) != teacher_vocabulary.get(token)
+    }
+    example = min(differing)
+    raise InputError(
+        f"The student's tokenizer ({len(student_vocabulary)} tokens) and the teacher's ({len(teacher_vocabulary)}) "
+        f"have different vocabularies, {len(differing)} tokens differ (such as {example!r}), so the teacher would "
+        "misread the student's input ids. Use a student with the teacher's tokenizer."
+    )
+
+
+def _is_classifier(model: nn.Module) -> bool:
+    return "Classification" in (getattr(model, "loss_type", None) or "")
+
+
+def _check_widths(student: nn.Module, teacher: nn.Module) -> None:
+    widths = [getattr(getattr(model, "config", None), "hidden_size", None) for model in (student, teacher)]
+    if None not in widths and widths[0] != widths[1]:
+        raise InputError(
+            f"The student's hidden states are {widths[0]} wide and the teacher's {widths[1]}, and "
+            "hidden_state_weight > 0 compares them as they are; set it to 0, or use a student as wide as its teacher."
+        )
+
+
+def _check_vocabulary(teacher: nn.Module, tokenizer: Any) -> None:
+    embeddings = teacher.get_input_embeddings() if hasattr(teacher, "get_input_embeddings") else None
+    size = getattr(embeddings, "num_embeddings", None)
+    if size is None or not hasattr(tokenizer, "get_vocab"):
+        return
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= size:
+        raise InputError(
+            f"The tokenizer's ids go up to {largest} and the teacher knows {size} tokens, so it has another "
+            "vocabulary; use a teacher and a student with the same tokenizer."
+        )

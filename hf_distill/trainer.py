@@ -1,0 +1,350 @@
+"""``transformers.Trainer`` with a teacher: the objective, what counts in it, and nothing that Trainer does itself."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import Trainer
+from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput, has_length
+from transformers.utils import logging
+
+from .arguments import DistillationTrainingArguments
+from .checkpoints import last_complete_checkpoint, what_is_missing
+from .errors import InputError
+from .loss_monitor import LossMonitor, raise_if_weights_not_finite
+from .losses.counted_items import EXAMPLE_MASK, CountedItems, ItemCounts, find_counted_items
+from .losses.objective import DistillationObjective
+from .losses.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
+from .sampling import EpochCallback, SeededLengthGroupedSampler
+from .signals import Signals
+from .teachers.live_teacher import LiveTeacher, forward_parameters
+from .teachers.pairing import check_pair
+
+logger = logging.get_logger(__name__)
+
+
+class DistillationTrainer(Trainer):
+    """Trains a student on hard labels and on what its teacher makes of the same rows.
+
+    Everything that ``transformers.Trainer`` takes works as there. Differences on purpose:
+
+    - Each term is averaged over what counts in the whole optimiser step, over all micro-batches and processes, so
+      gradients do not depend on how the same rows are cut. The same holds for ``eval_loss``.
+    - ``eval_loss`` is the student's own task loss; evaluation never runs the teacher.
+    - A loss or a weight that is not finite stops the run before anything is saved.
+    - ``train(resume_from_checkpoint=True)`` goes on from the last complete checkpoint, skipping torn ones.
+
+    Args:
+        model: The student, any model that returns ``logits``.
+        teacher_model: The teacher. It is frozen in place, moved to the training device and, under bf16, cast. May be
+            left out when no weight needs it: then this is a ``Trainer`` with the corrected averages.
+        args: The arguments of the run.
+        **kwargs: As for ``transformers.Trainer``.
+
+    Raises:
+        InputError: Teacher and student do not fit each other or the objective, or several GPUs were given to one
+            process.
+
+    Example:
+        >>> trainer = DistillationTrainer(
+        ...     model=student, teacher_model=teacher, args=DistillationTrainingArguments("out", temperature=2.0),
+        ...     train_dataset=train, eval_dataset=dev, processing_class=tokenizer,
+        ... )  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+    """
+
+    # The losses below are already divided by the whole step's counts.
+    loss_is_scaled_for_ga = True
+    args: DistillationTrainingArguments
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        teacher_model: nn.Module | None = None,
+        args: DistillationTrainingArguments | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args = args if args is not None else DistillationTrainingArguments("tmp_trainer")
+        if args.n_gpu > 1:
+            raise InputError(
+                f"One process sees {args.n_gpu} GPUs, and DataParallel would average over them wrongly: start one "
+                f"process for each with `accelerate launch --num_processes {args.n_gpu} SCRIPT ...`, or set "
+                "CUDA_VISIBLE_DEVICES to a single one."
+            )
+        if args.train_sampling_strategy == "batch_rebalance":
+            raise InputError(
+                "train_sampling_strategy is batch_rebalance, which repeats rows to fill its last step so that they "
+                "would count twice; use group_by_length."
+            )
+        super().__init__(model=model, args=args, **kwargs)
+        # Trainer then neither counts items itself nor passes the count to a forward that would ignore it.
+        self.model_accepts_loss_kwargs = False
+        student = unwrapped(self.model)
+        self._shifts_labels = predicts_next_token(student)
+        self._is_encoder_decoder = bool(getattr(getattr(student, "config", None), "is_encoder_decoder", False))
+        self.objective = DistillationObjective(
+            temperature=args.temperature,
+            soft_target_weight=args.soft_target_weight,
+            hard_target_weight=args.hard_target_weight,
+            hidden_state_weight=args.hidden_state_weight,
+            label_smoothing=self.label_smoother.epsilon if self.label_smoother is not None else 0.0,
+        )
+        self._check_label_smoothing(student)
+        self._student_inputs = forward_parameters(student)
+        self.teacher = self._set_up_teacher(student, teacher_model)
+        self._loss_monitor = LossMonitor(self.objective.term_names, args.device)
+        self._eval_loss = torch.zeros(2, device=args.device)
+        self.add_callback(EpochCallback())
+
+    def _set_up_teacher(self, student: nn.Module, teacher: nn.Module | None) -> LiveTeacher | None:
+        if not self.objective.needs_teacher:
+            return None
+        if teacher is None:
+            raise InputError(
+                "soft_target_weight or hidden_state_weight is above 0 and there is no teacher to learn from: pass "
+                "teacher_model, or set both to 0."
+            )
+        class_order = check_pair(student, teacher, self.objective.hidden_state_weight > 0, self.processing_class)
+        live_teacher = LiveTeacher(teacher, class_order)
+        live_teacher.prepare(self.accelerator, self.args.device)
+        return live_teacher
+
+    def _check_label_smoothing(self, student: nn.Module) -> None:
+        if self.objective.label_smoothing > 0 and infer_problem_type(student, None) is ProblemType.REGRESSION:
+            raise InputError(
+                f"label_smoothing_factor is {self.objective.label_smoothing} and the task is regression, which has no "
+                "classes to spread a label over; set it to 0."
+            )
+
+    # ---- The loss ----
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: ItemCounts | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """The weighted objective in training; the student's own task loss in evaluation.
+
+        Args:
+            model: The student as it is wrapped for training.
+            inputs: A collated batch.
+            return_outputs: Also return the student's outputs.
+            num_items_in_batch: What counts in the whole optimiser step, from :meth:`get_batch_samples`. Without it the
+                averages are over this batch alone.
+
+        Returns:
+            A scalar that, averaged over processes and summed over micro-batches, is the loss of the step.
+        """
+        student = unwrapped(self.model)
+        labels = inputs.get("labels")
+        problem_type = self._problem_type(student, labels)
+        if not model.training:
+            inputs = {**inputs, EXAMPLE_MASK: self._rows_that_count(inputs)}
+        counted = find_counted_items(inputs, problem_type, self._shifts_labels, self._is_encoder_decoder)
+        inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_MASK}
+        self._add_decoder_inputs(student, inputs)
+        asks_hidden_state = model.training and self.objective.hidden_state_weight > 0
+        outputs = model(**self._inputs_of_student(inputs, asks_hidden_state))
+        signals = Signals.from_model_output(outputs)
+        if self._shifts_labels:
+            signals = signals.for_causal_prediction()
+            labels = None if labels is None else labels[..., 1:]
+
+        if not model.training:
+            loss = self._task_loss(signals, labels, counted, problem_type)
+            return (loss, self._outputs_with_loss(outputs, loss)) if return_outputs else loss
+
+        teacher_signals = self._ask_teacher(inputs, asks_hidden_state)
+        totals = num_items_in_batch if num_items_in_batch is not None else counted.counts()
+        terms = self.objective.terms(signals, teacher_signals, labels, counted, totals, problem_type)
+        if num_items_in_batch is not None:
+            # DDP and DeepSpeed average gradients over processes, and Trainer averages losses when it logs, while the
+            # totals already span them all.
+            terms = {name: value * self.accelerator.num_processes for name, value in terms.items()}
+            self._loss_monitor.add(terms, self.state.global_step + 1)
+        loss = self.objective.weighted_sum(terms)
+        return (loss, outputs) if return_outputs else loss
+
+    def _problem_type(self, student: nn.Module, labels: Tensor | None) -> ProblemType:
+        problem_type = infer_problem_type(student, labels)
+        if labels is not None and classifies_whole_examples(student) and student.config.problem_type is None:
+            # As transformers' heads do at their first loss: pipelines choose between softmax and sigmoid by it.
+            student.config.problem_type = problem_type.value
+        return problem_type
+
+    def _inputs_of_student(self, inputs: dict[str, Any], asks_hidden_state: bool) -> dict[str, Any]:
+        """Without the labels, whose loss is computed here, and without what only the teacher's forward takes."""
+        kept = {name: value for name, value in self._without_teachers_own(inputs).items() if name != "labels"}
+        return {**kept, "output_hidden_states": True} if asks_hidden_state else kept
+
+    def _without_teachers_own(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        teachers_own = self.teacher.input_names - self._student_inputs if self.teacher is not None else frozenset()
+        return {name: value for name, value in inputs.items() if name not in teachers_own}
+
+    def _add_decoder_inputs(self, student: nn.Module, inputs: dict[str, Any]) -> None:
+        """Sequence-to-sequence models make their decoder's inputs from labels, which they are not given here."""
+        make = getattr(student, "prepare_decoder_input_ids_from_labels", None)
+        if make is not None and "labels" in inputs and "decoder_input_ids" not in inputs:
+            inputs["decoder_input_ids"] = make(labels=inputs["labels"])
+
+    def _ask_teacher(self, inputs: dict[str, Any], asks_hidden_state: bool) -> Signals | None:
+        if self.teacher is None:
+            return None
+        signals = self.teacher(inputs, asks_hidden_state)
+        return signals.for_causal_prediction() if self._shifts_labels else signals
+
+    def _task_loss(
+        self, signals: Signals, labels: Tensor | None, counted: CountedItems, problem_type: ProblemType
+    ) -> Tensor:
+        counts = counted.counts()
+        loss = self.objective.hard_target_term(signals.logits, labels, counted, counts, problem_type)
+        self._eval_loss += torch.stack([loss.detach().float() * counts.targets, counts.targets])
+        return loss
+
+    @staticmethod
+    def _outputs_with_loss(outputs: Any, loss: Tensor) -> Any:
+        """Trainer drops the first of a tuple as the loss, but finds a mapping's logits by name."""
+        if isinstance(outputs, dict):
+            return outputs
+        return (loss, outputs) if isinstance(outputs, Tensor) else (loss, *outputs)
+
+    # ---- What counts ----
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], ItemCounts | None]:
+        """Collect an optimiser step's micro-batches, and count what is in them over all processes."""
+        batches = list(islice(epoch_iterator, num_batches))
+        if not batches:
+            return batches, None
+        self._loss_monitor.start_step()
+        if self.accelerator.gradient_state.end_of_dataloader:
+            batches[-1] = {**batches[-1], EXAMPLE_MASK: self._rows_that_count(batches[-1])}
+        student = unwrapped(self.model)
+        counts = torch.stack([self._count(student, batch) for batch in batches]).sum(0).to(device)
+        return batches, ItemCounts(*self.accelerator.reduce(counts, reduction="sum"))
+
+    def _count(self, student: nn.Module, batch: dict[str, Any]) -> Tensor:
+        problem_type = infer_problem_type(student, batch.get("labels"))
+        counted = find_counted_items(batch, problem_type, self._shifts_labels, self._is_encoder_decoder)
+        return torch.stack(counted.counts())
+
+    def _rows_that_count(self, batch: dict[str, Any]) -> Tensor:
+        """``(batch,)`` booleans, False for the rows that Accelerate repeated to even out the last batch."""
+        first = next(value for value in batch.values() if isinstance(value, Tensor))
+        num_rows, state = first.shape[0], self.accelerator.gradient_state
+        place = torch.arange(num_rows, device=first.device) + self.accelerator.process_index * num_rows
+        if state.end_of_dataloader and state.remainder > 0:
+            return place < state.remainder
+        return torch.ones_like(place, dtype=torch.bool)
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple:
+        """Trainer's step, with the student's own inputs also where there are no labels and so no loss."""
+        return super().prediction_step(model, self._without_teachers_own(inputs), *args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        """Trainer's loop; the loss is the average over all targets, not over batches."""
+        self._eval_loss.zero_()
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        name = f"{metric_key_prefix}_loss"
+        if output.metrics is not None and name in output.metrics:
+            total, count = self.accelerator.reduce(self._eval_loss, reduction="sum").tolist()
+            output.metrics[name] = total / max(count, 1)
+        return output
+
+    # ---- Logging, saving, resuming ----
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the terms of the loss beside it: their averages since the last log, over all processes."""
+        if "loss" in logs:
+            self._loss_monitor.raise_if_not_finite(self.accelerator)
+            logs |= self._loss_monitor.averages(self.accelerator)
+        super().log(logs, start_time)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train; ``resume_from_checkpoint=True`` goes on from the last complete checkpoint, if there is one.
+
+        Raises:
+            InputError: The checkpoint that was named cannot be resumed from.
+            FloatingPointError: A loss or a weight was not finite.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir, self.args.world_size)
+            if resume_from_checkpoint is None:
+                logger.warning(f"There is no complete checkpoint in {self.args.output_dir}: starting from the first step.")
+        elif resume_from_checkpoint:
+            reason = what_is_missing(resume_from_checkpoint, self.args.world_size)
+            if reason is not None:
+                raise InputError(f"Cannot resume from {resume_from_checkpoint}: {reason}. Name a complete checkpoint.")
+        self._loss_monitor = LossMonitor(self.objective.term_names, self.args.device)
+        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        self._loss_monitor.raise_if_not_finite(self.accelerator)
+        return output
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self._loss_monitor.raise_if_not_finite(self.accelerator)
+        super()._save_checkpoint(model, trial)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the student, unless its weights are not finite."""
+        raise_if_weights_not_finite(self.model, self.state.global_step)
+        super().save_model(output_dir, _internal_call)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save without the Hub token, which Trainer would put into the file of the arguments."""
+        with _without_token(self.args):
+            super()._save(output_dir, state_dict)
+
+    # ---- Columns and order of the rows ----
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Keep the columns that only the teacher's forward takes (``token_type_ids`` for a DistilBERT student)."""
+        super()._set_signature_columns_if_needed()
+        if self.teacher is not None:
+            self._signature_columns += sorted(self.teacher.input_names - set(self._signature_columns))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        sampler = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler):
+            seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+            # Of the whole step over all processes, so that the order does not depend on how it is cut.
+            return SeededLengthGroupedSampler(sampler.batch_size * self.args.world_size, sampler.lengths, seed)
+        return sampler
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
+        """The rows' own order, so that predictions line up with the rows whatever the training order is."""
+        return SequentialSampler(eval_dataset) if has_length(eval_dataset) and self.args.world_size <= 1 else None
+
+
+def predicts_next_token(model: nn.Module) -> bool:
+    """Whether a model is a causal language model, whose logits at one position answer for the next."""
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return False
+    is_listed = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    return is_listed or LOSS_MAPPING.get(getattr(model, "loss_type", None)) is ForCausalLMLoss
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside PEFT's and torch.compile's wrappers."""
+    model = getattr(model, "_orig_mod", model)
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+@contextlib.contextmanager
+def _without_token(args: DistillationTrainingArguments) -> Iterator[None]:
+    token, args.hub_token = args.hub_token, None
+    try:
+        yield
+    finally:
+        args.hub_token = token
