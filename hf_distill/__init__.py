@@ -1,10 +1,11 @@
 """Distil Hugging Face transformers into smaller, faster students."""
 
-from .arguments import DistillationTrainingArguments
-try:
-    from .students import create_student
-except ImportError: pass
-from .trainer import DistillationTrainer
-from .version import __version__
+from hf_distill.arguments import DistillationTrainingArguments
+try:  # until students is complete
+    from hf_distill.students import create_student
+except ImportError:
+    create_student = None
+from hf_distill.trainer import DistillationTrainer
+from hf_distill.version import __version__
 
 __all__ = ["DistillationTrainer", "DistillationTrainingArguments", "__version__", "create_student"]

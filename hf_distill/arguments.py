@@ -19,6 +19,8 @@ class ModelArguments:
         InputError: If a value is out of range, or two values contradict each other.
     """
 
+    _argument_group_name = "teacher and student"
+
     teacher_name_or_path: str = field(
         default="",
         metadata={
@@ -147,6 +149,8 @@ class DataArguments:
         InputError: If there is no source of rows, or more than one, or a number is out of range.
     """
 
+    _argument_group_name = "data"
+
     task_name: str | None = field(
         default=None,
         metadata={
@@ -210,6 +214,8 @@ class DistillationTrainingArguments(TrainingArguments):
         InputError: If the temperature or a weight is out of range.
     """
 
+    _argument_group_name = "distillation"
+
     temperature: float = field(
         default=2.0,
         metadata={
@@ -242,6 +248,10 @@ class DistillationTrainingArguments(TrainingArguments):
             "help": "Log NaN and infinite losses as if they were not there. Off, unlike in transformers: it would "
             "hide weights that are lost, and it synchronises the device at every step."
         },
+    )
+    push_to_hub: bool = field(
+        default=False,
+        metadata={"help": "Push the finished student with its tokenizer, card and report, once, at the end."},
     )
     # TrainingArguments declares `str | None`, which a subclass may not widen to the `str | bool | None` it is here.
     resume_from_checkpoint: Any = field(

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .errors import InputError
+from hf_distill.errors import InputError
 
 
 @dataclass(frozen=True)

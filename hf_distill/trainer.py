@@ -17,17 +17,17 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput, has_length
 from transformers.utils import logging
 
-from .arguments import DistillationTrainingArguments
-from .checkpoints import last_complete_checkpoint, what_is_missing
-from .errors import InputError
-from .loss_monitor import LossMonitor, raise_if_weights_not_finite
-from .losses.counted_items import EXAMPLE_MASK, CountedItems, ItemCounts, find_counted_items
-from .losses.objective import DistillationObjective
-from .losses.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
-from .sampling import EpochCallback, SeededLengthGroupedSampler
-from .signals import Signals
-from .teachers.live_teacher import LiveTeacher, forward_parameters
-from .teachers.pairing import check_pair
+from hf_distill.arguments import DistillationTrainingArguments
+from hf_distill.checkpoints import last_complete_checkpoint, what_is_missing
+from hf_distill.errors import InputError
+from hf_distill.loss_monitor import LossMonitor, raise_if_weights_not_finite
+from hf_distill.losses.counted_items import EXAMPLE_MASK, CountedItems, ItemCounts, find_counted_items
+from hf_distill.losses.objective import DistillationObjective
+from hf_distill.losses.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
+from hf_distill.sampling import EpochCallback, SeededLengthGroupedSampler
+from hf_distill.signals import Signals
+from hf_distill.teachers.live_teacher import LiveTeacher, forward_parameters
+from hf_distill.teachers.pairing import check_pair
 
 logger = logging.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """From what was written to what a field holds: the field's type hint decides, not the look of the text.
 
-Command line and YAML share this path, so ``1e-3`` is a number where a number is due and ``no`` is text where text is due.
+Command line and YAML share this path, so ``1e-3`` is a number where a number is due, and ``no`` is text where text is.
 """
 
 import dataclasses

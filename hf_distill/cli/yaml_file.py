@@ -1,4 +1,4 @@
-"""Reading a YAML file of settings, with the line of every key and without YAML 1.1's surprises."""
+"""Reading a YAML file of settings: the line of every key, no key twice, no surprising numbers."""
 
 import re
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from hf_distill.errors import InputError
 
 
 class ConfigLoader(yaml.SafeLoader):
-    """The plain values of YAML 1.2: PyYAML alone reads ``1e-3`` as text, ``no`` as false and ``12:30`` as 750."""
+    """Plain values as they are meant: PyYAML alone reads ``1e-3`` as text, ``012`` as 10 and ``12:30`` as 750."""
 
     yaml_implicit_resolvers: dict = {}
 
 
 for _tag, _pattern, _first in (
     ("null", r"null|Null|NULL|~|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("bool", r"(?i:true|yes|on|false|no|off)", list("tTyYoOfFnN")),
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+0123456789.")),
 ):
@@ -52,7 +52,7 @@ def read_yaml(path: str) -> Iterator[tuple[str, Setting]]:
         if root is None:
             raise InputError(f"{path} is empty, so it sets nothing; write key: value lines into it, or leave it out.")
         if not isinstance(root, yaml.MappingNode):
-            raise InputError(f"{path} holds no settings, but a {root.id}; write key: value lines into it.")
+            raise InputError(f"{path} holds no settings, but one {_kind(root)}; write key: value lines into it.")
         _refuse_duplicates(root, path)
         for key, node in root.value:
             yield key.value, Setting(_value(node, loader), f"{path}, line {key.start_mark.line + 1}: {key.value}")
@@ -79,7 +79,7 @@ def _refuse_duplicates(mapping: yaml.MappingNode, path: str) -> None:
     for key, node in mapping.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise InputError(f"{path}, line {line}: a {key.id} is no name for a setting; write key: value.")
+            raise InputError(f"{path}, line {line}: a {_kind(key)} is no name for a setting; write key: value.")
         if key.value in seen:
             raise InputError(
                 f"{path}, line {line}: {key.value} was already set in line {seen[key.value]}, and only one can hold; "
@@ -88,6 +88,12 @@ def _refuse_duplicates(mapping: yaml.MappingNode, path: str) -> None:
         seen[key.value] = line
         if isinstance(node, yaml.MappingNode):
             _refuse_duplicates(node, path)
+
+
+def _kind(node: yaml.Node) -> str:
+    return (
+        "list" if isinstance(node, yaml.SequenceNode) else "mapping" if isinstance(node, yaml.MappingNode) else "text"
+    )
 
 
 def _value(node: yaml.Node, loader: ConfigLoader) -> Any:

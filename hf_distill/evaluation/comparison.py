@@ -70,7 +70,7 @@ def compare(
     }
     if teacher_columns is not None:
         logits["teacher"] = {split: values[:, teacher_columns] for split, values in logits["teacher"].items()}
-    metrics = {
+    metrics: dict[str, Metrics] = {
         name: {
             split: dict(compute_metrics(EvalPrediction(predictions=values[split], label_ids=np.array(rows["labels"]))))
             for split, rows in evaluation.items()

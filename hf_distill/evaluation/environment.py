@@ -12,7 +12,7 @@ from hf_distill.version import __version__
 
 
 def environment() -> dict[str, Any]:
-    """Versions of the libraries and of Python, the device's name, and the number of threads torch may use on the CPU."""
+    """Versions of the libraries and of Python, the device's name, and how many threads torch may use on the CPU."""
     libraries = ("torch", "transformers", "datasets", "accelerate")
     return {
         "hf_distill": __version__,

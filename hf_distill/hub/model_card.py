@@ -118,9 +118,10 @@ def _introduction(report: DistillationReport) -> str:
         if report.student_layers is None
         else f"It started from layers of its teacher ({layers_text(report)})"
     )
+    finetuned = " The teacher was fine-tuned on the task first." if report.training.get("finetune_teacher") else ""
     return (
         f"A student for the task {report.task}, distilled with hf_distill from the teacher {teacher_text(report)}. "
-        f"{origin} and learned from the teacher's predictions and from the labels."
+        f"{origin} and was trained on the teacher's predictions and on the labels, see below.{finetuned}"
     )
 
 

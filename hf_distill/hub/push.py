@@ -145,9 +145,9 @@ class _Failures:
     def _message(self, stage: str, error: Exception) -> str:
         reason = " ".join(_one_line(cause) for cause in _causes(error))
         message = (
-            f"The student was not pushed to {self.repo_id}: {stage} failed ({reason}). It is safe on disk in "
-            f"{self.folder}. Log in with `hf auth login` if the Hub did not accept the token, then push it again with: "
-            f"{self.again}"
+            f"The student was not pushed to {self.repo_id}: {stage} failed ({reason}). "
+            f"It is safe on disk in {self.folder}. Log in with `hf auth login` if the Hub did not accept the token, "
+            f"then push it again with: {self.again}"
         )
         return message.replace(self.secret, "<token>") if self.secret else message
 

@@ -1,12 +1,12 @@
 """One objective per file, what counts in a batch, and the weighted sum that names its terms."""
 
-from .binary_soft_target_loss import binary_soft_target_loss
-from .hard_target_loss import hard_target_loss
-from .hidden_state_loss import hidden_state_loss
-from .objective import DistillationObjective
-from .problem_type import ProblemType
-from .soft_score_loss import soft_score_loss
-from .soft_target_loss import soft_target_loss
+from hf_distill.losses.binary_soft_target_loss import binary_soft_target_loss
+from hf_distill.losses.hard_target_loss import hard_target_loss
+from hf_distill.losses.hidden_state_loss import hidden_state_loss
+from hf_distill.losses.objective import DistillationObjective
+from hf_distill.losses.problem_type import ProblemType
+from hf_distill.losses.soft_score_loss import soft_score_loss
+from hf_distill.losses.soft_target_loss import soft_target_loss
 
 __all__ = [
     "DistillationObjective",

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import InputError
+from hf_distill.errors import InputError
 
 
 def hidden_state_loss(student_hidden: Tensor, teacher_hidden: Tensor) -> Tensor:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..signals import Signals
-from .binary_soft_target_loss import binary_soft_target_loss
-from .counted_items import CountedItems, ItemCounts
-from .hard_target_loss import hard_target_loss
-from .hidden_state_loss import hidden_state_loss
-from .problem_type import ProblemType
-from .soft_score_loss import soft_score_loss
-from .soft_target_loss import soft_target_loss
+from hf_distill.errors import InputError
+from hf_distill.signals import Signals
+from hf_distill.losses.binary_soft_target_loss import binary_soft_target_loss
+from hf_distill.losses.counted_items import CountedItems, ItemCounts
+from hf_distill.losses.hard_target_loss import hard_target_loss
+from hf_distill.losses.hidden_state_loss import hidden_state_loss
+from hf_distill.losses.problem_type import ProblemType
+from hf_distill.losses.soft_score_loss import soft_score_loss
+from hf_distill.losses.soft_target_loss import soft_target_loss
 
 
 @dataclass(frozen=True)

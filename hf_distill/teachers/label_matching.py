@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import InputError
+from hf_distill.errors import InputError
 
 _PLACEHOLDER = re.compile(r"LABEL_\d+", re.IGNORECASE)
 
@@ -37,7 +37,7 @@ def match_labels(student_labels: list[str], teacher_labels: list[str]) -> list[i
     """
     if len(student_labels) != len(teacher_labels):
         raise _mismatch(student_labels, teacher_labels, "a different number of classes")
-    if _are_placeholders(student_labels) or _are_placeholders(teacher_labels):
+    if are_placeholders(student_labels) or are_placeholders(teacher_labels):
         return None
     student_names = [name.strip().casefold() for name in student_labels]
     teacher_names = [name.strip().casefold() for name in teacher_labels]
@@ -48,7 +48,7 @@ def match_labels(student_labels: list[str], teacher_labels: list[str]) -> list[i
     return [teacher_names.index(name) for name in student_names]
 
 
-def _are_placeholders(names: list[str]) -> bool:
+def are_placeholders(names: list[str]) -> bool:
     return all(_PLACEHOLDER.fullmatch(name) for name in names)
 
 

@@ -15,7 +15,7 @@ from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from torch import nn
 from transformers.utils import logging
 
-from ..signals import Signals
+from hf_distill.signals import Signals
 
 logger = logging.get_logger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import InputError
-from .label_matching import label_names, match_labels
+from hf_distill.errors import InputError
+from hf_distill.teachers.label_matching import label_names, match_labels
 
 
 def check_pair(

@@ -1,0 +1,87 @@
+"""Which columns hold the text, the second text and the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers.utils import logging
+
+from hf_distill.arguments import DataArguments
+from hf_distill.errors import InputError
+
+logger = logging.get_logger(__name__)
+
+_TEXTS = (
+    ("text", "text_pair"),
+    ("text", None),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("sentence", None),
+)
+_LABELS = ("label", "labels")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that are read; `text_pair` is None for single texts."""
+
+    text: str
+    text_pair: str | None
+    label: str
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are read, the label last."""
+        return [name for name in (self.text, self.text_pair, self.label) if name is not None]
+
+    def check(self, available: Sequence[str], origin: str) -> None:
+        """Raise `InputError`, listing the columns there are, where one of these is missing."""
+        for name in self.names:
+            if name not in available:
+                raise InputError(_missing(f"no column {name!r}", available, origin))
+
+
+def choose_columns(arguments: DataArguments, available: Sequence[str], origin: str) -> Columns:
+    """Take the columns that were asked for, and conventional names for those that were left open.
+
+    Args:
+        arguments: ``text_column``, ``text_pair_column`` and ``label_column``.
+        available: The columns there are.
+        origin: What has them, for messages.
+
+    Raises:
+        InputError: If a column that was asked for is missing, or no conventional name fits.
+    """
+    text, pair, label = arguments.text_column, arguments.text_pair_column, arguments.label_column
+    if text is None:
+        if pair is not None:
+            raise InputError("text_pair_column is set but text_column is not, and a pair needs both; set text_column.")
+        text, pair = _conventional_texts(available, origin)
+    if label is None:
+        label = next((name for name in _LABELS if name in available), None)
+        if label is None:
+            raise InputError(_missing("no column named label", available, origin, "label_column"))
+    columns = Columns(text, pair, label)
+    if len(set(columns.names)) < len(columns.names):
+        raise InputError(
+            f"The columns to read from {origin} are {', '.join(map(repr, columns.names))}, but one column cannot be "
+            "two things; name different columns."
+        )
+    columns.check(available, origin)
+    logger.info(f"{origin}: reading the columns {columns}.")
+    return columns
+
+
+def _conventional_texts(available: Sequence[str], origin: str) -> tuple[str, str | None]:
+    for text, pair in _TEXTS:
+        if text in available and (pair is None or pair in available):
+            return text, pair
+    raise InputError(_missing("no column named text or sentence", available, origin, "text_column"))
+
+
+def _missing(found: str, available: Sequence[str], origin: str, option: str | None = None) -> str:
+    remedy = f"set {option} to one of them" if option else "name one of them"
+    return f"{origin} has {found}; its columns are {', '.join(map(repr, available))}; {remedy}."

@@ -1,0 +1,211 @@
+"""Load the models of a run, and refuse before training those that cannot play their part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.utils import logging
+
+from hf_distill.arguments import DistillationTrainingArguments, ModelArguments
+from hf_distill.cli.exit_code import one_line
+from hf_distill.errors import InputError
+from hf_distill.model_names import resolve_model_name
+from hf_distill.students import create_student, reorder_labels
+from hf_distill.tasks import Task
+from hf_distill.teachers import label_names, match_labels
+from hf_distill.teachers.label_matching import are_placeholders
+
+logger = logging.get_logger(__name__)
+
+
+def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to a checkpoint; one without a padding token pads with its end token.
+
+    Raises:
+        InputError: There is none.
+    """
+    with _loading(name, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_model_name(name), revision=revision or "main", trust_remote_code=trust_remote_code
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_teacher(
+    models: ModelArguments, task: Task, args: DistillationTrainingArguments
+) -> tuple[PreTrainedModel, list[str]]:
+    """The teacher as it was published, its head new where it fits the task no longer.
+
+    Returns:
+        The teacher, and the names of its weights that no checkpoint held: not empty only with ``finetune_teacher``.
+
+    Raises:
+        InputError: It cannot be loaded, was made for other labels, or has a head that was never trained.
+    """
+    name = models.teacher_name_or_path
+    teacher, untrained = load_classifier(
+        name, models.teacher_revision, task, args, models.trust_remote_code, new_head=models.finetune_teacher
+    )
+    if models.finetune_teacher:
+        return teacher, untrained
+    if untrained:
+        raise InputError(
+            f"The teacher {name!r} has no trained head for this task (missing: {', '.join(untrained)}), so it would "
+            "teach noise; name a fine-tuned teacher, or add --finetune_teacher to train it on the task first."
+        )
+    check_labels(teacher, task, f"teacher {name!r}")
+    return teacher, []
+
+
+def load_classifier(
+    name: str,
+    revision: str | None,
+    task: Task,
+    args: DistillationTrainingArguments,
+    trust_remote_code: bool = False,
+    new_head: bool = True,
+) -> tuple[PreTrainedModel, list[str]]:
+    """A sequence classifier in fp32 and whole on every process.
+
+    Args:
+        name: Folder, Hub id or ``package:...``.
+        revision: On the Hub.
+        task: Its labels are the head's where ``new_head`` is true.
+        args: The run; its seed draws the weights that the checkpoint lacks.
+        trust_remote_code: Run code that the checkpoint brings along.
+        new_head: Make the head fit the task; the checkpoint's stays where it fits already.
+
+    Returns:
+        The model, and the names of the weights that were drawn at random.
+    """
+    path = resolve_model_name(name)
+    common: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    with _loading(name, "model"), whole_weights(args):
+        config = AutoConfig.from_pretrained(path, **common)
+        if new_head:
+            _fit_head(config, task)
+        set_seed(args.seed)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=new_head,
+            output_loading_info=True,
+            **common,
+        )
+    untrained = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    return model, untrained
+
+
+def make_student(
+    models: ModelArguments, task: Task, args: DistillationTrainingArguments, teacher: PreTrainedModel
+) -> PreTrainedModel:
+    """The student before training: the teacher's layers, or another checkpoint; its classes numbered as the task's.
+
+    Raises:
+        InputError: The layers or the checkpoint cannot be had.
+    """
+    if models.student_name_or_path is not None:
+        student, _ = load_classifier(
+            models.student_name_or_path, models.student_revision, task, args, models.trust_remote_code
+        )
+        return student
+    student = create_student(teacher, models.num_layers, models.layers, models.layer_selection)
+    if task.label_names is not None:
+        if are_placeholders(label_names(student)):
+            _name_labels(student.config, task.label_names)
+        else:
+            reorder_labels(student, task.label_names)
+    student.config.problem_type = task.problem_type
+    return student
+
+
+def check_labels(model: PreTrainedModel, task: Task, whose: str) -> list[int] | None:
+    """Check that a model answers with the task's labels.
+
+    Returns:
+        For each of the task's classes the model's column, None if they are in the same order.
+
+    Raises:
+        InputError: It was made for another task.
+    """
+    if task.label_names is None:
+        if model.config.num_labels != 1:
+            raise InputError(
+                f"The {whose} tells {model.config.num_labels} classes apart and the task {task.name!r} asks for a "
+                "score, one output; name a model of the same task."
+            )
+        return None
+    try:
+        return match_labels(task.label_names, label_names(model))
+    except InputError:
+        raise InputError(
+            f"The {whose} was made for other labels than the task {task.name!r}: it has {label_names(model)}, the "
+            f"task {task.label_names}; name a model of the same task, or correct id2label in its config."
+        ) from None
+
+
+@contextmanager
+def whole_weights(args: DistillationTrainingArguments) -> Iterator[None]:
+    """Load complete weights on every process.
+
+    ZeRO-3 partitions a model while it loads, and FSDP's efficient loading leaves it empty on all processes but one;
+    a student made from such a teacher would be empty too. Both are sharded after all, when training begins.
+    """
+    plugin = args.deepspeed_plugin
+    efficient_loading = os.environ.pop("FSDP_CPU_RAM_EFFICIENT_LOADING", None)
+    if plugin is not None:
+        unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if efficient_loading is not None:
+            os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = efficient_loading
+        if plugin is not None:
+            plugin.set_deepspeed_weakref()
+
+
+@contextmanager
+def _loading(name: str, what: str) -> Iterator[None]:
+    """Tell in one line what transformers takes a page for."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        what_to_do = "name a folder written by save_pretrained, or a model of the Hub"
+        if not Path(name).exists() and os.environ.get("HF_HUB_OFFLINE"):
+            what_to_do = f"{name!r} is no folder here, and the Hub is switched off (HF_HUB_OFFLINE)"
+        raise InputError(f"Could not load the {what} of {name!r} ({one_line(error)}); {what_to_do}.") from error
+
+
+def _fit_head(config: Any, task: Task) -> None:
+    """Give a configuration the task's labels, unless it has them by name already, in whatever order."""
+    config.problem_type = task.problem_type
+    if task.label_names is None:
+        config.num_labels = 1
+        return
+    current = [config.id2label.get(index, "") for index in range(config.num_labels)]
+    if sorted(name.casefold() for name in current) != sorted(name.casefold() for name in task.label_names):
+        _name_labels(config, task.label_names)
+
+
+def _name_labels(config: Any, names: list[str]) -> None:
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}

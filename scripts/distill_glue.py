@@ -1,0 +1,36 @@
+"""Distil a teacher into a student on a GLUE task or on texts of your own, and compare the two."""
+
+import sys
+
+from transformers import pipeline
+
+from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
+from hf_distill.cli import exit_on_input_error, parse_arguments
+from hf_distill.workflow.data import shown_example
+from hf_distill.workflow.distillation_run import DistillationRun
+
+
+@exit_on_input_error
+def main() -> None:
+    """Parse, build, train, save."""
+    models, data, args = parse_arguments(
+        (ModelArguments, DataArguments, DistillationTrainingArguments), description=__doc__
+    )
+    run = DistillationRun(models, data, args)
+    run.distil()
+    report = run.report()
+    if args.should_save:
+        example = shown_example(run.data.task)
+        answer = pipeline("text-classification", model=str(run.folder))(example)
+        sys.stdout.write(
+            f"\n{report.to_markdown()}\n"
+            f"The student is in {run.folder}, an ordinary Hugging Face model:\n\n"
+            f'>>> pipeline("text-classification", model="{run.folder}")({example!r})\n{answer}\n'
+        )
+    address = run.publish()
+    if address is not None:
+        sys.stdout.write(f"Pushed to {address}\n")
+
+
+if __name__ == "__main__":
+    main()
