@@ -1,10 +1,7 @@
 """Distil Hugging Face transformers into smaller, faster students."""
 
 from hf_distill.arguments import DistillationTrainingArguments
-try:  # until students is complete
-    from hf_distill.students import create_student
-except ImportError:
-    create_student = None
+from hf_distill.students import create_student
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.version import __version__
 

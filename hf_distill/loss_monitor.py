@@ -21,6 +21,7 @@ class LossMonitor:
     def __init__(self, names: tuple[str, ...], device: torch.device) -> None:
         self.names = names
         self._sums = torch.zeros(len(names), device=device)
+        self._step_terms = torch.zeros(len(names), device=device)
         self._bad_step = torch.zeros((), device=device)
         self._bad_terms = torch.zeros(len(names), device=device)
         self._steps = 0
@@ -28,6 +29,7 @@ class LossMonitor:
     def start_step(self) -> None:
         """Count an optimiser step; its micro-batches follow through :meth:`add`."""
         self._steps += 1
+        self._step_terms = torch.zeros_like(self._step_terms)
 
     def add(self, terms: dict[str, Tensor], step: int) -> None:
         """Add one micro-batch's share of the step's terms.
@@ -37,9 +39,10 @@ class LossMonitor:
             step: The optimiser step, counted from 1.
         """
         values = torch.stack([terms[name].detach().float() for name in self.names])
-        first_bad = ~torch.isfinite(values).all() & (self._bad_step == 0)
+        self._step_terms += values
+        first_bad = ~torch.isfinite(self._step_terms).all() & ((self._bad_step == 0) | (self._bad_step == step))
         self._bad_step = torch.where(first_bad, step, self._bad_step)
-        self._bad_terms = torch.where(first_bad, values, self._bad_terms)
+        self._bad_terms = torch.where(first_bad, self._step_terms, self._bad_terms)
         self._sums += values
 
     def averages(self, accelerator: Accelerator) -> dict[str, float]:
@@ -64,8 +67,9 @@ class LossMonitor:
         step, *values = min(bad)
         terms = ", ".join(f"{name}={value:g}" for name, value in zip(self.names, values, strict=True))
         raise FloatingPointError(
-            f"The loss was not finite at step {step:.0f} ({terms}), so the weights are lost and nothing more is saved. "
-            "Resume from an earlier checkpoint with a lower learning rate, bf16 instead of fp16, or cleaner rows."
+            f"The loss was not finite at step {step:.0f} ({terms}), so the weights are lost and nothing more is "
+            "saved. Resume from an earlier checkpoint with a lower learning rate, bf16 instead of fp16, or cleaner "
+            "rows."
         )
 
 

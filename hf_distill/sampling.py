@@ -51,9 +51,9 @@ class EpochCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Reach through the wrappers for the sampler itself."""
-        batch_sampler = getattr(train_dataloader, "batch_sampler", None)
+        batch_sampler: Any = getattr(train_dataloader, "batch_sampler", None)
         while hasattr(batch_sampler, "batch_sampler"):
             batch_sampler = batch_sampler.batch_sampler
-        sampler = getattr(batch_sampler, "sampler", None)
+        sampler: Any = getattr(batch_sampler, "sampler", None)
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(int(state.epoch or 0))

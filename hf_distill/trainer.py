@@ -5,28 +5,34 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import Trainer
 from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.bart.modeling_bart import shift_tokens_right
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import EvalLoopOutput, TrainOutput, has_length
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, TrainOutput, has_length
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments
-from hf_distill.checkpoints import last_complete_checkpoint, what_is_missing
+from hf_distill.checkpoints import checkpoint_to_resume_from
+from hf_distill.early_stopping import is_out_of_patience
 from hf_distill.errors import InputError
 from hf_distill.loss_monitor import LossMonitor, raise_if_weights_not_finite
 from hf_distill.losses.counted_items import EXAMPLE_MASK, CountedItems, ItemCounts, find_counted_items
 from hf_distill.losses.objective import DistillationObjective
 from hf_distill.losses.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
+from hf_distill.model_wrappers import forward_parameters, unwrapped
+from hf_distill.repeated_rows import rows_that_count
 from hf_distill.sampling import EpochCallback, SeededLengthGroupedSampler
 from hf_distill.signals import Signals
-from hf_distill.teachers.live_teacher import LiveTeacher, forward_parameters
+from hf_distill.teachers.live_teacher import LiveTeacher
 from hf_distill.teachers.pairing import check_pair
 
 logger = logging.get_logger(__name__)
@@ -91,19 +97,23 @@ class DistillationTrainer(Trainer):
         student = unwrapped(self.model)
         self._shifts_labels = predicts_next_token(student)
         self._is_encoder_decoder = bool(getattr(getattr(student, "config", None), "is_encoder_decoder", False))
-        self.objective = DistillationObjective(
-            temperature=args.temperature,
-            soft_target_weight=args.soft_target_weight,
-            hard_target_weight=args.hard_target_weight,
-            hidden_state_weight=args.hidden_state_weight,
-            label_smoothing=self.label_smoother.epsilon if self.label_smoother is not None else 0.0,
-        )
+        self.objective: DistillationObjective = self._objective_asked_for()
         self._check_label_smoothing(student)
         self._student_inputs = forward_parameters(student)
         self.teacher = self._set_up_teacher(student, teacher_model)
         self._loss_monitor = LossMonitor(self.objective.term_names, args.device)
         self._eval_loss = torch.zeros(2, device=args.device)
+        self._eval_dataloader: DataLoader | None = None
         self.add_callback(EpochCallback())
+
+    def _objective_asked_for(self) -> DistillationObjective:
+        return DistillationObjective(
+            temperature=self.args.temperature,
+            soft_target_weight=self.args.soft_target_weight,
+            hard_target_weight=self.args.hard_target_weight,
+            hidden_state_weight=self.args.hidden_state_weight,
+            label_smoothing=self.label_smoother.epsilon if self.label_smoother is not None else 0.0,
+        )
 
     def _set_up_teacher(self, student: nn.Module, teacher: nn.Module | None) -> LiveTeacher | None:
         if not self.objective.needs_teacher:
@@ -150,7 +160,7 @@ class DistillationTrainer(Trainer):
         labels = inputs.get("labels")
         problem_type = self._problem_type(student, labels)
         if not model.training:
-            inputs = {**inputs, EXAMPLE_MASK: self._rows_that_count(inputs)}
+            inputs = {**inputs, EXAMPLE_MASK: self._rows_that_count(inputs, self._eval_dataloader)}
         counted = find_counted_items(inputs, problem_type, self._shifts_labels, self._is_encoder_decoder)
         inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_MASK}
         self._add_decoder_inputs(student, inputs)
@@ -194,9 +204,18 @@ class DistillationTrainer(Trainer):
 
     def _add_decoder_inputs(self, student: nn.Module, inputs: dict[str, Any]) -> None:
         """Sequence-to-sequence models make their decoder's inputs from labels, which they are not given here."""
+        labels = inputs.get("labels")
+        is_target_text = labels is not None and labels.dim() > 1 and not classifies_whole_examples(student)
+        if not is_target_text or "decoder_input_ids" in inputs or "decoder_input_ids" not in self._student_inputs:
+            return
         make = getattr(student, "prepare_decoder_input_ids_from_labels", None)
-        if make is not None and "labels" in inputs and "decoder_input_ids" not in inputs:
-            inputs["decoder_input_ids"] = make(labels=inputs["labels"])
+        if make is not None:
+            inputs["decoder_input_ids"] = make(labels=labels)
+        else:
+            config = student.config
+            inputs["decoder_input_ids"] = shift_tokens_right(
+                labels, config.pad_token_id, config.decoder_start_token_id
+            )
 
     def _ask_teacher(self, inputs: dict[str, Any], asks_hidden_state: bool) -> Signals | None:
         if self.teacher is None:
@@ -229,8 +248,8 @@ class DistillationTrainer(Trainer):
         if not batches:
             return batches, None
         self._loss_monitor.start_step()
-        if self.accelerator.gradient_state.end_of_dataloader:
-            batches[-1] = {**batches[-1], EXAMPLE_MASK: self._rows_that_count(batches[-1])}
+        dataloader = self.accelerator.gradient_state.active_dataloader
+        batches[-1] = {**batches[-1], EXAMPLE_MASK: self._rows_that_count(batches[-1], dataloader)}
         student = unwrapped(self.model)
         counts = torch.stack([self._count(student, batch) for batch in batches]).sum(0).to(device)
         return batches, ItemCounts(*self.accelerator.reduce(counts, reduction="sum"))
@@ -240,23 +259,35 @@ class DistillationTrainer(Trainer):
         counted = find_counted_items(batch, problem_type, self._shifts_labels, self._is_encoder_decoder)
         return torch.stack(counted.counts())
 
-    def _rows_that_count(self, batch: dict[str, Any]) -> Tensor:
-        """``(batch,)`` booleans, False for the rows that Accelerate repeated to even out the last batch."""
-        first = next(value for value in batch.values() if isinstance(value, Tensor))
-        num_rows, state = first.shape[0], self.accelerator.gradient_state
-        place = torch.arange(num_rows, device=first.device) + self.accelerator.process_index * num_rows
-        if state.end_of_dataloader and state.remainder > 0:
-            return place < state.remainder
-        return torch.ones_like(place, dtype=torch.bool)
+    def _rows_that_count(self, batch: dict[str, Any], dataloader: DataLoader | None) -> Tensor:
+        return rows_that_count(batch, dataloader, self.accelerator.process_index)
 
     def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple:
         """Trainer's step, with the student's own inputs also where there are no labels and so no loss."""
         return super().prediction_step(model, self._without_teachers_own(inputs), *args, **kwargs)
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """Trainer's loop; the loss is the average over all targets, not over batches."""
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Trainer's loop; the loss is the average over all targets, not over batches.
+
+        Iterating a loader draws a random number. The global generator is put back, or the dropout of the steps that
+        follow would depend on whether an evaluation came between a checkpoint and the resume from it.
+        """
         self._eval_loss.zero_()
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        self._eval_dataloader = dataloader
+        try:
+            with torch.random.fork_rng(devices=[]):
+                output = super().evaluation_loop(
+                    dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+                )
+        finally:
+            self._eval_dataloader = None
         name = f"{metric_key_prefix}_loss"
         if output.metrics is not None and name in output.metrics:
             total, count = self.accelerator.reduce(self._eval_loss, reduction="sum").tolist()
@@ -279,22 +310,36 @@ class DistillationTrainer(Trainer):
             InputError: The checkpoint that was named cannot be resumed from.
             FloatingPointError: A loss or a weight was not finite.
         """
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir, self.args.world_size)
-            if resume_from_checkpoint is None:
-                logger.warning(f"There is no complete checkpoint in {self.args.output_dir}: starting from the first step.")
-        elif resume_from_checkpoint:
-            reason = what_is_missing(resume_from_checkpoint, self.args.world_size)
-            if reason is not None:
-                raise InputError(f"Cannot resume from {resume_from_checkpoint}: {reason}. Name a complete checkpoint.")
-        self._loss_monitor = LossMonitor(self.objective.term_names, self.args.device)
-        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        checkpoint = checkpoint_to_resume_from(resume_from_checkpoint, str(self.args.output_dir), self.args.world_size)
+        output = super().train(checkpoint, *args, **kwargs)
         self._loss_monitor.raise_if_not_finite(self.accelerator)
         return output
 
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        # By now a hyperparameter search has set its arguments; and auto_find_batch_size starts over from here.
+        self.objective = self._objective_asked_for()
+        self._loss_monitor = LossMonitor(self.objective.term_names, self.args.device)
+        return super()._inner_training_loop(*args, **kwargs)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs["resume_from_checkpoint"] is not None and is_out_of_patience(self.callback_handler.callbacks):
+            # Killed after early stopping had ended the run. Trainer would go on to the next evaluation.
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self._loss_monitor.raise_if_not_finite(self.accelerator)
+        if self.args.should_save:
+            # Of an earlier run, for which it vouches until the new one is written, after all other files.
+            folder = Path(self._get_output_dir(trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The main process goes on to write the file that vouches for those of all.
+        self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the student, unless its weights are not finite."""
@@ -333,12 +378,6 @@ def predicts_next_token(model: nn.Module) -> bool:
         return False
     is_listed = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
     return is_listed or LOSS_MAPPING.get(getattr(model, "loss_type", None)) is ForCausalLMLoss
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside PEFT's and torch.compile's wrappers."""
-    model = getattr(model, "_orig_mod", model)
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 @contextlib.contextmanager

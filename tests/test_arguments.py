@@ -4,7 +4,13 @@ import math
 import pytest
 from transformers import TrainingArguments
 
-from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
+from hf_distill.arguments import (
+    DataArguments,
+    DistillationTrainingArguments,
+    FineTuningArguments,
+    ModelArguments,
+    StudentArguments,
+)
 from hf_distill.errors import InputError
 
 
@@ -36,7 +42,9 @@ def test_only_the_nan_filter_differs_from_transformers():
     }
 
 
-@pytest.mark.parametrize("kind", [ModelArguments, DataArguments, DistillationTrainingArguments])
+@pytest.mark.parametrize(
+    "kind", [ModelArguments, StudentArguments, DataArguments, DistillationTrainingArguments, FineTuningArguments]
+)
 def test_every_field_is_explained(kind):
     for field in dataclasses.fields(kind):
         assert not field.init or field.metadata["help"], field.name
@@ -59,6 +67,19 @@ def test_one_weight_is_above_zero(tmp_path):
     with pytest.raises(InputError, match="are all 0"):
         training_arguments(tmp_path, soft_target_weight=0.0, hard_target_weight=0.0)
     training_arguments(tmp_path, soft_target_weight=0.0, hard_target_weight=0.0, hidden_state_weight=1.0)
+
+
+def test_fine_tuning_has_no_objective_to_set(tmp_path):
+    arguments = FineTuningArguments(str(tmp_path), use_cpu=True)
+    assert (arguments.soft_target_weight, arguments.hard_target_weight, arguments.hidden_state_weight) == (0, 1, 0)
+    with pytest.raises(TypeError):
+        FineTuningArguments(str(tmp_path), soft_target_weight=0.5)
+
+
+def test_fine_tuning_starts_from_a_student():
+    assert StudentArguments("folder").student_name_or_path == "folder"
+    with pytest.raises(InputError, match="student_name_or_path is not set"):
+        StudentArguments()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class ArgumentsParser(HfArgumentParser):
     """
 
     def __init__(self, dataclass_types: Sequence[type], description: str | None = None):
-        """Add one option for each field, in groups by the class that declares it."""
+        """Add one option for each field, in groups by the class that it belongs to."""
         super().__init__(
             allow_abbrev=False,
             argument_default=SUPPRESS,
@@ -38,13 +38,14 @@ class ArgumentsParser(HfArgumentParser):
         self.fields: dict[str, dataclasses.Field] = {}
         self.hints: dict[str, Any] = {}
         groups: dict[type, Any] = {}
-        owned = [(owner(kind, field.name), kind, field) for kind in dataclass_types for field in init_fields(kind)]
-        # What a library declares comes after what a project declares on top of it.
-        for declared_by, kind, field in sorted(owned, key=lambda item: item[0] not in dataclass_types):
-            if declared_by not in groups:
-                groups[declared_by] = self.add_argument_group(_group_title(declared_by))
-            self.fields[field.name], self.hints[field.name] = field, get_type_hints(kind)[field.name]
-            self._add_option(groups[declared_by], field, self.hints[field.name])
+        hints = {kind: get_type_hints(kind) for kind in dataclass_types}
+        grouped = [(_group(kind, field.name), kind, field) for kind in dataclass_types for field in init_fields(kind)]
+        # What comes from a library is long, and so it comes last.
+        for group, kind, field in sorted(grouped, key=lambda item: item[0] is not item[1]):
+            if group not in groups:
+                groups[group] = self.add_argument_group(_group_title(group))
+            self.fields[field.name], self.hints[field.name] = field, hints[kind][field.name]
+            self._add_option(groups[group], field, self.hints[field.name])
 
     def _add_option(self, group: Any, field: dataclasses.Field, hint: Any) -> None:
         choices = allowed_values(hint, field.metadata.get("choices"))
@@ -99,14 +100,19 @@ def init_fields(kind: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(kind) if field.init]
 
 
-def owner(kind: type, name: str) -> type:
-    """The class that first declared a field."""
-    return next(base for base in reversed(kind.__mro__) if name in base.__dict__.get("__annotations__", {}))
+def _group(kind: type, name: str) -> type:
+    """The dataclass itself, or the class of another package from which it inherits the field."""
+    declared_by = next(base for base in reversed(kind.__mro__) if name in base.__dict__.get("__annotations__", {}))
+    return kind if _package(declared_by) == _package(kind) else declared_by
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
 
 
 def _group_title(kind: type) -> str:
     title = kind.__dict__.get("_argument_group_name")
-    return title or f"everything else that {kind.__module__.partition('.')[0]}.{kind.__name__} takes"
+    return title or f"everything else that {_package(kind)}.{kind.__name__} takes"
 
 
 def _introduction(description: str | None) -> str:

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from hf_distill.tasks import predicted_labels
+from hf_distill.tasks.task import REGRESSION
+
 
 def agreement(student_logits: np.ndarray, teacher_logits: np.ndarray, problem_type: str) -> float | None:
     """How often the student decides like its teacher, right or wrong.
@@ -15,11 +18,9 @@ def agreement(student_logits: np.ndarray, teacher_logits: np.ndarray, problem_ty
         The share of rows with the same predicted class; with several labels a row, the share of labels decided alike;
         for regression Pearson's r between the scores, ``None`` where one of them is constant.
     """
-    if problem_type == "regression":
-        student_scores, teacher_scores = student_logits.ravel(), teacher_logits.ravel()
-        if np.ptp(student_scores) == 0 or np.ptp(teacher_scores) == 0:
-            return None
-        return float(np.corrcoef(student_scores, teacher_scores)[0, 1])
-    if problem_type == "multi_label_classification":
-        return float(np.mean((student_logits > 0) == (teacher_logits > 0)))
-    return float(np.mean(student_logits.argmax(axis=-1) == teacher_logits.argmax(axis=-1)))
+    student, teacher = (predicted_labels(logits, problem_type) for logits in (student_logits, teacher_logits))
+    if problem_type != REGRESSION:
+        return float(np.mean(student == teacher))
+    if np.ptp(student) == 0 or np.ptp(teacher) == 0:
+        return None
+    return float(np.corrcoef(student, teacher)[0, 1])

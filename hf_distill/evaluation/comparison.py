@@ -61,24 +61,19 @@ def compare(
         The figures of each model, retention and agreement.
     """
     models = {"teacher": teacher, "student": student} | ({"baseline": baseline} if baseline is not None else {})
-    logits = {
-        name: {
-            split: predict_logits(model, rows, collator, batch_size, f"Evaluating the {name} on {split}")
-            for split, rows in evaluation.items()
-        }
-        for name, model in models.items()
-    }
+    logits = {name: _predict(name, model, evaluation, collator, batch_size) for name, model in models.items()}
     if teacher_columns is not None:
         logits["teacher"] = {split: values[:, teacher_columns] for split, values in logits["teacher"].items()}
-    metrics: dict[str, Metrics] = {
-        name: {
-            split: dict(compute_metrics(EvalPrediction(predictions=values[split], label_ids=np.array(rows["labels"]))))
-            for split, rows in evaluation.items()
-        }
-        for name, values in logits.items()
-    }
     speeds = _speed_on_main_process(models, next(iter(evaluation.values())), collator, time_budget)
-    figures = {name: _figures(model, metrics[name], speeds[name]) for name, model in models.items()}
+    figures = {
+        name: ModelFigures(
+            parameters=model.num_parameters(),
+            size_mb=weights_megabytes(model),
+            metrics=_score(logits[name], evaluation, compute_metrics),
+            **vars(speeds[name]),
+        )
+        for name, model in models.items()
+    }
     return Comparison(
         teacher=figures["teacher"],
         student=figures["student"],
@@ -91,6 +86,26 @@ def compare(
     )
 
 
+def _predict(
+    name: str, model: PreTrainedModel, evaluation: dict[str, Dataset], collator: Collator, batch_size: int
+) -> dict[str, np.ndarray]:
+    return {
+        split: predict_logits(model, rows, collator, batch_size, f"Evaluating the {name} on {split}")
+        for split, rows in evaluation.items()
+    }
+
+
+def _score(
+    logits: dict[str, np.ndarray],
+    evaluation: dict[str, Dataset],
+    compute_metrics: Callable[[EvalPrediction], dict[str, float]],
+) -> Metrics:
+    return {
+        split: dict(compute_metrics(EvalPrediction(predictions=logits[split], label_ids=np.array(rows["labels"]))))
+        for split, rows in evaluation.items()
+    }
+
+
 def _speed_on_main_process(
     models: dict[str, PreTrainedModel], dataset: Dataset, collator: Collator, time_budget: float
 ) -> dict[str, Speed]:
@@ -98,9 +113,3 @@ def _speed_on_main_process(
     main = PartialState().is_main_process
     measured = [measure_speed(models, dataset, collator, time_budget) if main else None]
     return broadcast_object_list(measured)[0]
-
-
-def _figures(model: PreTrainedModel, metrics: Metrics, speed: Speed) -> ModelFigures:
-    return ModelFigures(
-        parameters=model.num_parameters(), size_mb=weights_megabytes(model), metrics=metrics, **vars(speed)
-    )

@@ -18,6 +18,7 @@ from hf_distill.evaluation.publishable import publishable
 from hf_distill.evaluation.report import DistillationReport
 
 PIPELINE = "text-classification"
+HUB_METRIC_NAMES = {"pearson": "pearsonr", "spearman": "spearmanr"}
 
 
 def build_model_card(
@@ -102,7 +103,7 @@ def _eval_results(report: DistillationReport) -> list[EvalResult]:
             dataset_name=f"{dataset} {config}" if config else dataset,
             dataset_config=config,
             dataset_split=split,
-            metric_type=metric,
+            metric_type=HUB_METRIC_NAMES.get(metric, metric),
             metric_name=metric.replace("_", " ").capitalize(),
             metric_value=value,
         )
@@ -121,7 +122,7 @@ def _introduction(report: DistillationReport) -> str:
     finetuned = " The teacher was fine-tuned on the task first." if report.training.get("finetune_teacher") else ""
     return (
         f"A student for the task {report.task}, distilled with hf_distill from the teacher {teacher_text(report)}. "
-        f"{origin} and was trained on the teacher's predictions and on the labels, see below.{finetuned}"
+        f"{origin} and learned from the teacher's predictions, weighted as said below.{finetuned}"
     )
 
 

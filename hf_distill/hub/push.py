@@ -87,15 +87,7 @@ def push_student(
     if revision is not None and not revision.startswith("refs/pr/"):
         with failures.reported(f"creating the branch {revision}"):
             api.create_branch(repo.repo_id, branch=revision, exist_ok=True)
-    for wait in (*retry_waits, None):
-        operations = [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files]
-        with failures.reported("uploading the files"):
-            api.preupload_lfs_files(repo.repo_id, operations, revision=revision, free_memory=False)
-        with failures.reported("committing the files"):
-            if _committed(api, repo.repo_id, operations, commit_message, revision, last_try=wait is None):
-                break
-        if wait is not None:
-            time.sleep(wait)
+    _upload_and_commit(api, repo.repo_id, files, commit_message, revision, retry_waits, failures)
     return str(repo)
 
 
@@ -150,6 +142,27 @@ class _Failures:
             f"then push it again with: {self.again}"
         )
         return message.replace(self.secret, "<token>") if self.secret else message
+
+
+def _upload_and_commit(
+    api: HfApi,
+    repo_id: str,
+    files: list[Path],
+    message: str,
+    revision: str | None,
+    retry_waits: Sequence[float],
+    failures: _Failures,
+) -> None:
+    """One commit with all the files, tried once and then once after each wait."""
+    for wait in (*retry_waits, None):
+        operations = [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files]
+        with failures.reported("uploading the files"):
+            api.preupload_lfs_files(repo_id, operations, revision=revision, free_memory=False)
+        with failures.reported("committing the files"):
+            if _committed(api, repo_id, operations, message, revision, last_try=wait is None):
+                break
+        if wait is not None:
+            time.sleep(wait)
 
 
 def _committed(

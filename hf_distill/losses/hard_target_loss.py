@@ -7,7 +7,9 @@ from torch.nn import functional as F
 from hf_distill.losses.problem_type import IGNORE_INDEX, ProblemType
 
 
-def hard_target_loss(logits: Tensor, labels: Tensor, problem_type: ProblemType, label_smoothing: float = 0.0) -> Tensor:
+def hard_target_loss(
+    logits: Tensor, labels: Tensor, problem_type: ProblemType, label_smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy, binary cross-entropy or squared error against the labels, not yet averaged.
 
     Args:

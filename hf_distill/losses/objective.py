@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from hf_distill.errors import InputError
-from hf_distill.signals import Signals
 from hf_distill.losses.binary_soft_target_loss import binary_soft_target_loss
 from hf_distill.losses.counted_items import CountedItems, ItemCounts
 from hf_distill.losses.hard_target_loss import hard_target_loss
@@ -16,6 +15,7 @@ from hf_distill.losses.hidden_state_loss import hidden_state_loss
 from hf_distill.losses.problem_type import ProblemType
 from hf_distill.losses.soft_score_loss import soft_score_loss
 from hf_distill.losses.soft_target_loss import soft_target_loss
+from hf_distill.signals import Signals
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class DistillationObjective:
         terms: dict[str, Tensor] = {}
         if self.soft_target_weight > 0 and teacher is not None:
             values = self._soft_target_values(student.logits, teacher.logits, problem_type)
-            terms["soft_target_loss"] = _average_over_answers(values, counted, totals)
+            terms["soft_target_loss"] = _average_over_answers(values, counted, totals, problem_type)
         if self.hard_target_weight > 0:
             terms["hard_target_loss"] = self.hard_target_term(student.logits, labels, counted, totals, problem_type)
         if self.hidden_state_weight > 0 and teacher is not None:
@@ -132,12 +132,16 @@ class DistillationObjective:
         return soft_target_loss(student, teacher, self.temperature)
 
 
-def _average_over_answers(values: Tensor, counted: CountedItems, totals: ItemCounts) -> Tensor:
+def _average_over_answers(
+    values: Tensor, counted: CountedItems, totals: ItemCounts, problem_type: ProblemType
+) -> Tensor:
     """Average over the labelled answers; without labels over the predicted tokens, or else the examples."""
     if counted.targets is not None:
         return _masked_sum(values, counted.targets) / totals.targets.clamp(min=1)
-    if counted.predictions is not None and counted.predictions.shape == values.shape:
-        return _masked_sum(values, counted.predictions) / totals.predictions.clamp(min=1)
+    # Only exclusive classes are given token by token: several labels of an example may be as many as its tokens.
+    by_token = counted.predictions if problem_type is ProblemType.SINGLE_LABEL else None
+    if by_token is not None and by_token.shape == values.shape:
+        return _masked_sum(values, by_token) / totals.predictions.clamp(min=1)
     return _masked_sum(values, counted.examples) / totals.examples.clamp(min=1)
 
 

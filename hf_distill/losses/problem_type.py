@@ -33,23 +33,21 @@ def infer_problem_type(model: Any, labels: Tensor | None) -> ProblemType:
     """The problem that a batch poses, by the rule of transformers' own heads.
 
     The configuration decides where it says so; else one output is regression, floating-point labels are several
-    labels at once, and all the rest, token by token or not, are exclusive classes. A module without a configuration
-    is judged by the labels alone.
+    labels at once, and all the rest, token by token or not, are exclusive classes. A model that transformers does
+    not know, with or without a configuration, is judged by the configured problem type and else by the labels alone.
 
     Args:
         model: The student, unwrapped.
         labels: The batch's labels, if it has any.
     """
-    config = getattr(model, "config", None)
-    floating = labels is not None and labels.is_floating_point()
-    if config is None:
-        if not floating:
-            return ProblemType.SINGLE_LABEL
-        return ProblemType.REGRESSION if labels is not None and labels.dim() == 1 else ProblemType.MULTI_LABEL
-    if not classifies_whole_examples(model):
+    is_known, is_listed = getattr(model, "loss_type", None) is not None, classifies_whole_examples(model)
+    if is_known and not is_listed:
         return ProblemType.SINGLE_LABEL
-    if config.problem_type is not None:
-        return ProblemType(config.problem_type)
-    if config.num_labels == 1:
+    configured = getattr(getattr(model, "config", None), "problem_type", None)
+    if configured is not None:
+        return ProblemType(configured)
+    if is_listed and model.config.num_labels == 1:
         return ProblemType.REGRESSION
-    return ProblemType.MULTI_LABEL if floating else ProblemType.SINGLE_LABEL
+    if labels is None or not labels.is_floating_point():
+        return ProblemType.SINGLE_LABEL
+    return ProblemType.REGRESSION if not is_listed and labels.dim() == 1 else ProblemType.MULTI_LABEL

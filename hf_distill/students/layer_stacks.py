@@ -176,12 +176,17 @@ def _shapes_outside(model: PreTrainedModel, paths: Sequence[str]) -> dict[str, t
 def _refuse_uncounted_layers(
     skeleton: PreTrainedModel, lists: dict[str, nn.ModuleList], stacks: list[LayerStack]
 ) -> None:
+    """Refuses a model that has no stack, or whose configured depth is none of the stacks found (ALBERT's groups)."""
     config = skeleton.config
     field = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
-    counted = {stack.count_field for stack in stacks}
+    depth = getattr(config, field, None)
+    totals = [stack.total for stack in stacks]
+    if field in vars(config):
+        depth_is_counted = (field,) in {stack.count_field for stack in stacks}
+    else:
+        depth_is_counted = depth in totals or depth == sum(totals)
     # A decoder taken out of an encoder-decoder keeps the encoder's count, which nothing in it obeys.
-    is_lone_decoder = getattr(config, "is_decoder", False)
-    if stacks and ((field,) in counted or is_lone_decoder or not hasattr(config, field)):
+    if stacks and (depth_is_counted or not isinstance(depth, int) or getattr(config, "is_decoder", False)):
         return
     model_name = type(skeleton).__name__
     unequal = [path for path, layers in lists.items() if not _are_alike(layers)]
@@ -191,8 +196,9 @@ def _refuse_uncounted_layers(
             "use another model as the student"
         )
     raise InputError(
-        f"{model_name} has no list of layers that {field} in its configuration counts: it shares one layer's weights "
-        "between all of them or builds them in some other way, so none can be left out; use another model as the student"
+        f"{model_name} has no list of layers that {field} in its configuration counts, so no layer can be left out "
+        "(one layer's weights may be shared by all, or other weights may depend on the number of layers); "
+        "use another model as the student"
     )
 
 

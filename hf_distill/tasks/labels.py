@@ -153,7 +153,10 @@ def infer_scheme(split: Split) -> LabelScheme:
 
 def _mixed(split: Split, first: dict[str, int]) -> str:
     kinds = {"integer": "number", "decimal": "number", "word": "word", "list": "list"}
-    (one, earlier), (other, later) = list({kinds[kind]: index for kind, index in reversed(first.items())}.items())[-2:]
+    first_of: dict[str, int] = {}
+    for kind, index in first.items():
+        first_of.setdefault(kinds[kind], index)
+    (one, earlier), (other, later) = list(first_of.items())[:2]
     return (
         f"{split.place(later)}: the label {split.labels[later]!r} is a {other} but {split.labels[earlier]!r} in "
         f"{split.unit} {split.numbers[earlier]} is a {one}, so classes cannot be told from scores; write only words, "

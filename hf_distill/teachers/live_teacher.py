@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -15,6 +14,7 @@ from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from torch import nn
 from transformers.utils import logging
 
+from hf_distill.model_wrappers import forward_parameters
 from hf_distill.signals import Signals
 
 logger = logging.get_logger(__name__)
@@ -64,18 +64,22 @@ class LiveTeacher:
             inputs: The collated batch; only what the teacher's forward takes is passed on, and no labels.
             with_hidden_state: Also return the last hidden state.
         """
-        if self.model.training:
-            self.model.eval()
+        self.model.eval()
         inputs = {name: value for name, value in inputs.items() if name in self.input_names and name != "labels"}
         device = next(value.device for value in inputs.values() if isinstance(value, torch.Tensor))
         if _places_itself(self.model):
-            inputs = send_to_device(inputs, next(self.model.parameters()).device)
+            inputs = self._sent_home(inputs)
         extra = {"output_hidden_states": True} if with_hidden_state else {}
         with self._accelerator.autocast() if self._accelerator is not None else nullcontext():
             signals = Signals.from_model_output(self.model(**inputs, **extra))
         if _places_itself(self.model):
             signals = Signals(*send_to_device((signals.logits, signals.last_hidden_state), device))
         return signals if self.class_order is None else self._in_students_order(signals)
+
+    def _sent_home(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        home = next(self.model.parameters()).device
+        # Weights that are offloaded are on "meta" between uses, and Accelerate's hooks move the inputs.
+        return inputs if home.type == "meta" else send_to_device(inputs, home)
 
     def _in_students_order(self, signals: Signals) -> Signals:
         if self._class_index is None:
@@ -104,13 +108,6 @@ class LiveTeacher:
         config.pop("gradient_accumulation_steps", None)
         engine, *_ = deepspeed.initialize(model=self.model, config=config)
         self.model = engine.eval()
-
-
-def forward_parameters(model: nn.Module) -> frozenset[str]:
-    """The names of what a model's forward takes, without ``*args`` and ``**kwargs``."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(parameter.name for parameter in parameters if parameter.kind in named)
 
 
 def _places_itself(model: nn.Module) -> bool:

@@ -32,6 +32,7 @@ def check_pair(
             "teacher_model and model are the same object, which freezing the teacher would freeze: pass a copy "
             "(copy.deepcopy(model)) as the teacher."
         )
+    _check_nothing_is_shared(student, teacher)
     if compares_hidden_states:
         _check_widths(student, teacher)
     _check_vocabulary(teacher, tokenizer)
@@ -64,6 +65,16 @@ def check_tokenizers(student_tokenizer: Any, teacher_tokenizer: Any) -> None:
 
 def _is_classifier(model: nn.Module) -> bool:
     return "Classification" in (getattr(model, "loss_type", None) or "")
+
+
+def _check_nothing_is_shared(student: nn.Module, teacher: nn.Module) -> None:
+    of_teacher = {id(weight) for weight in teacher.parameters()}
+    shared = [name for name, weight in student.named_parameters() if id(weight) in of_teacher]
+    if shared:
+        raise InputError(
+            f"The student shares {len(shared)} weights with its teacher (such as {shared[0]}), which freezing the "
+            "teacher would freeze in both: give the student a copy of them."
+        )
 
 
 def _check_widths(student: nn.Module, teacher: nn.Module) -> None:

@@ -10,8 +10,8 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding, EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from hf_distill.model_wrappers import forward_parameters
 from hf_distill.tasks import Task, compute_metrics, tokenize
-from hf_distill.teachers.live_teacher import forward_parameters
 
 logger = logging.get_logger(__name__)
 

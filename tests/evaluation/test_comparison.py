@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score
+from transformers import BertConfig, BertForMaskedLM
 
 from hf_distill.evaluation import compare, predict_logits
 from hf_distill.evaluation.agreement import agreement
@@ -28,10 +29,8 @@ def metrics(prediction):
 
 def test_figures_of_all_three_models_on_both_splits(make_model, make_rows, collator):
     splits = {"matched": make_rows(30), "mismatched": make_rows(20, seed=1)}
-    models = {"teacher": make_model(0, layers=4), "student": make_model(1), "baseline": make_model(2)}
-    for model in models.values():
-        model.config.num_labels = 3
-        model.classifier = torch.nn.Linear(32, 3)
+    layers = {"teacher": 4, "student": 2, "baseline": 2}
+    models = {name: make_model(seed, count, num_labels=3) for seed, (name, count) in enumerate(layers.items())}
     comparison = compare(
         make_task(splits["matched"]),
         models["teacher"],
@@ -102,9 +101,7 @@ def test_retention_is_a_ratio_where_it_means_something(student, teacher, expecte
 
 
 def test_size_is_that_of_the_saved_tensors(make_model, tmp_path):
-    from transformers import BertConfig, BertForMaskedLM
-
-    tied = BertForMaskedLM(BertConfig(99, 32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=37))
+    tied = BertForMaskedLM(BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=1, num_attention_heads=4))
     for index, model in enumerate([make_model(), tied, make_model().to(torch.bfloat16)]):
         model.save_pretrained(tmp_path / str(index))
         content = (tmp_path / str(index) / "model.safetensors").read_bytes()

@@ -143,7 +143,9 @@ def test_an_interrupted_save_keeps_the_report_of_before(report, tmp_path, monkey
 
 
 def test_a_local_teacher_is_called_by_its_base_name_and_a_hub_teacher_by_its_commit(tmp_path, monkeypatch):
-    teacher = BertModel(BertConfig(99, 32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=37))
+    teacher = BertModel(
+        BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=37)
+    )
     (tmp_path / "my-teacher").mkdir()
     assert teacher_identity(f"{tmp_path}/my-teacher/", teacher) == ("my-teacher", None)
     monkeypatch.chdir(tmp_path / "my-teacher")

@@ -17,7 +17,14 @@ from hf_distill.tasks import Task
 
 def make_model(layers):
     torch.manual_seed(layers)
-    config = BertConfig(99, 32, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=37, num_labels=3)
+    config = BertConfig(
+        vocab_size=99,
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=37,
+        num_labels=3,
+    )
     return BertForSequenceClassification(config)
 
 

@@ -1,0 +1,13 @@
+"""What a run is told: which models, which data, how to train. Every value is checked before anything is loaded."""
+
+from hf_distill.arguments.data_arguments import DataArguments
+from hf_distill.arguments.model_arguments import ModelArguments, StudentArguments
+from hf_distill.arguments.training_arguments import DistillationTrainingArguments, FineTuningArguments
+
+__all__ = [
+    "DataArguments",
+    "DistillationTrainingArguments",
+    "FineTuningArguments",
+    "ModelArguments",
+    "StudentArguments",
+]

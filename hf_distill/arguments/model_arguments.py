@@ -1,0 +1,167 @@
+"""Which models a run starts from."""
+
+import math
+from dataclasses import dataclass, field
+
+from hf_distill.errors import InputError
+
+LAYER_SELECTIONS = ("alternate", "spaced", "first", "last")
+
+
+@dataclass
+class ModelArguments:
+    """Who teaches and who learns.
+
+    Raises:
+        InputError: If a value is out of range, or two values contradict each other.
+    """
+
+    _argument_group_name = "teacher and student"
+
+    teacher_name_or_path: str = field(
+        default="",
+        metadata={
+            "help": "The teacher: a folder, a Hub id, or package:PACKAGE/FOLDER for a folder inside an installed "
+            "Python package. Required."
+        },
+    )
+    teacher_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of a teacher that comes from the Hub."}
+    )
+    finetune_teacher: bool = field(
+        default=False,
+        metadata={
+            "help": "Train the teacher on the task first, keep it in OUTPUT_DIR/teacher and use it again while "
+            "nothing relevant changes. Needed when the teacher's task head was never trained."
+        },
+    )
+    teacher_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of finetune_teacher; unset, the student's learning_rate."}
+    )
+    teacher_num_train_epochs: float | None = field(
+        default=None, metadata={"help": "Epochs of finetune_teacher; unset, the student's num_train_epochs."}
+    )
+    student_layers: int | list[int] | str | None = field(
+        default=None,
+        metadata={
+            "help": "How many of the teacher's layers the student takes, such as 6, or exactly which, such as "
+            "0,2,4,7,9,11 (counted from 0); unset, half of them."
+        },
+    )
+    layer_selection: str = field(
+        default="alternate",
+        metadata={
+            "help": "Which layers a number of student_layers takes: every second one from the first (alternate), "
+            "spread out with the first and last kept (spaced), the first ones or the last ones.",
+            "choices": list(LAYER_SELECTIONS),
+        },
+    )
+    student_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Start from this checkpoint (folder, Hub id or package:...) instead of the teacher's layers."
+        },
+    )
+    student_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of a student that comes from the Hub."}
+    )
+    baseline: bool = field(
+        default=False,
+        metadata={"help": "Also fine-tune the same student without the teacher, and compare with that too."},
+    )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run model code that a repository brings along. Only for sources you trust."}
+    )
+
+    def __post_init__(self) -> None:
+        """Read `student_layers` and refuse what cannot work."""
+        if not self.teacher_name_or_path:
+            raise InputError(
+                "teacher_name_or_path is not set, and without a teacher there is nothing to distil; "
+                "give a folder or a Hub id."
+            )
+        self.student_layers = parse_student_layers(self.student_layers)
+        if self.layer_selection not in LAYER_SELECTIONS:
+            raise InputError(
+                f"layer_selection is {self.layer_selection!r}, which is no selection; "
+                f"use one of {', '.join(LAYER_SELECTIONS)}."
+            )
+        self._check_one_student()
+        for name in ("teacher_learning_rate", "teacher_num_train_epochs"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value}, with which nothing can be learnt; use a number above 0.")
+
+    def _check_one_student(self) -> None:
+        if self.student_name_or_path is None:
+            if self.student_revision is not None:
+                raise InputError(
+                    "student_revision is set but student_name_or_path is not, so there is nothing that it could be a "
+                    "revision of; set both or neither."
+                )
+        elif self.student_layers is not None:
+            raise InputError(
+                f"student_layers is {self.student_layers} and student_name_or_path is {self.student_name_or_path!r}, "
+                "which are two different students; keep one of them."
+            )
+        if self.layer_selection != "alternate" and (self.layers or self.student_name_or_path):
+            raise InputError(
+                f"layer_selection is {self.layer_selection!r} but the student's layers are already given, so there is "
+                "nothing to select; set student_layers to a number, or leave layer_selection out."
+            )
+
+    @property
+    def num_layers(self) -> int | None:
+        """The number of layers asked for, None if it was left open or the layers were listed."""
+        return self.student_layers if isinstance(self.student_layers, int) else None
+
+    @property
+    def layers(self) -> list[int] | None:
+        """The layers that were listed, None if they were not."""
+        return self.student_layers if isinstance(self.student_layers, list) else None
+
+
+def parse_student_layers(value: int | list[int] | str | None) -> int | list[int] | None:
+    """Read ``6`` or ``"6"`` as a number of layers, ``[0, 2, 4]`` or ``"0,2,4"`` as their indices.
+
+    Raises:
+        InputError: If the text is neither.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return [int(part) for part in value.split(",") if part.strip()] if "," in value else int(value)
+    except ValueError:
+        raise InputError(
+            f"student_layers is {value!r}, which is neither a number of layers nor a list of them; "
+            "write 6, or 0,2,4,7,9,11."
+        ) from None
+
+
+@dataclass
+class StudentArguments:
+    """Which finished student goes on learning.
+
+    Raises:
+        InputError: If no student is named.
+    """
+
+    _argument_group_name = "student"
+
+    student_name_or_path: str = field(
+        default="",
+        metadata={"help": "The student: a folder, a Hub id, or package:PACKAGE/FOLDER. Required."},
+    )
+    student_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of a student that comes from the Hub."}
+    )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run model code that a repository brings along. Only for sources you trust."}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse to start from nothing."""
+        if not self.student_name_or_path:
+            raise InputError(
+                "student_name_or_path is not set, so there is nothing to fine-tune; give a folder or a Hub id."
+            )

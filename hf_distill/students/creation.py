@@ -1,0 +1,126 @@
+"""A student made of some of its teacher's own layers."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from hf_distill.errors import InputError
+from hf_distill.students.layer_places import find_carried_tables
+from hf_distill.students.layer_selection import select_layers
+from hf_distill.students.layer_stacks import LayerStack, build_skeleton, find_layer_stacks
+from hf_distill.students.student_config import build_student_config
+from hf_distill.students.weight_copy import copy_weights
+
+
+def create_student(
+    teacher: PreTrainedModel,
+    num_layers: int | Mapping[str, int] | None = None,
+    layers: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    layer_selection: str = "alternate",
+) -> PreTrainedModel:
+    """A smaller model of the teacher's class that starts from some of the teacher's layers.
+
+    Everything outside the layers is copied too: embeddings, head, generation settings. The copies equal the
+    teacher's weights bit for bit and share no memory with them; the teacher stays as it is. The student is in eval
+    mode, as after ``from_pretrained``. Its configuration records in ``distilled_from_layers`` which layers it was
+    made from, such as ``{"bert.encoder.layer": [0, 2, 4]}``, always as indices into the first teacher.
+
+    Args:
+        teacher: Any model whose configuration counts its layers, whole and not quantised.
+        num_layers: How many layers to keep; half, rounded up, when neither this nor ``layers`` is given. One number
+            holds for every stack; ``{"decoder": 3}`` shortens the decoder and keeps other stacks whole.
+        layers: Exactly these layers, ascending; a list, or a list for each stack as in ``num_layers``.
+        layer_selection: Which layers ``num_layers`` takes: ``alternate``, ``spaced``, ``first`` or ``last``, see
+            [`select_layers`][hf_distill.students.layer_selection.select_layers].
+
+    Raises:
+        InputError: The request does not fit the teacher, its layers are shared (ALBERT) or unequal (Swin), a layer
+            would compute something else at its new place, or the teacher is quantised or not whole.
+
+    Example:
+        >>> from transformers import BertConfig, BertForSequenceClassification
+        >>> config = BertConfig(num_hidden_layers=4, hidden_size=32, num_attention_heads=4)
+        >>> student = create_student(BertForSequenceClassification(config), layers=[0, 3])
+        >>> student.config.num_hidden_layers, student.config.distilled_from_layers
+        (2, {'bert.encoder.layer': [0, 3]})
+    """
+    _check_teacher(teacher)
+    kept_layers = _choose_layers(find_layer_stacks(teacher), num_layers, layers, layer_selection)
+    config = build_student_config(teacher, kept_layers)
+    teacher_skeleton = build_skeleton(type(teacher), copy.deepcopy(teacher.config))
+    reloaded_skeleton = build_skeleton(type(teacher), _reloaded(config))
+    carried_tables = find_carried_tables(teacher_skeleton, reloaded_skeleton, kept_layers)
+    student = build_skeleton(type(teacher), config)
+
+    def origin_of(name: str) -> str:
+        if name.rpartition(".")[0] in carried_tables:
+            return name
+        for stack, kept in kept_layers.items():
+            for path in stack.paths:
+                if name.startswith(f"{path}."):
+                    place, _, rest = name.removeprefix(f"{path}.").partition(".")
+                    return f"{path}.{kept[int(place)]}.{rest}"
+        return name
+
+    copy_weights(teacher, student, origin_of)
+    if teacher.can_generate():
+        student.generation_config = copy.deepcopy(teacher.generation_config)
+    return student.eval()
+
+
+def _check_teacher(teacher: PreTrainedModel) -> None:
+    if not isinstance(teacher, PreTrainedModel):
+        raise InputError(
+            f"the teacher is a {type(teacher).__name__}, not a Transformers model, so its layers cannot be found; "
+            "load it with from_pretrained"
+        )
+    if getattr(teacher, "hf_quantizer", None) is not None:
+        raise InputError(
+            "the teacher is quantised, and a student cannot be trained from quantised layers; "
+            "load the teacher without quantization_config to create the student"
+        )
+    if any(parameter.is_meta for parameter in teacher.parameters()):
+        raise InputError(
+            "some of the teacher's weights are not in memory (offloaded by device_map), so they cannot be copied; "
+            "load the teacher on the CPU or on one device to create the student"
+        )
+
+
+def _choose_layers(
+    stacks: Sequence[LayerStack],
+    num_layers: int | Mapping[str, int] | None,
+    layers: Sequence[int] | Mapping[str, Sequence[int]] | None,
+    layer_selection: str,
+) -> dict[LayerStack, list[int]]:
+    by_stack = [argument for argument in (num_layers, layers) if isinstance(argument, Mapping)]
+    names = [stack.name for stack in stacks]
+    for name in {name for argument in by_stack for name in argument}:
+        if name not in names:
+            raise InputError(f"the teacher has no stack of layers named {name!r}; it has {', '.join(names)}")
+    kept_layers = {}
+    for stack in stacks:
+        count = num_layers.get(stack.name) if isinstance(num_layers, Mapping) else num_layers
+        indices = layers.get(stack.name) if isinstance(layers, Mapping) else layers
+        if by_stack and count is None and indices is None:
+            count = stack.total
+        try:
+            kept_layers[stack] = select_layers(stack.total, count, indices, layer_selection)
+        except InputError as error:
+            raise InputError(f"{stack.paths[0]}: {error}") from None
+    return kept_layers
+
+
+def _reloaded(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The configuration as it comes back after saving."""
+    try:
+        return type(config).from_dict(json.loads(config.to_json_string()))
+    except (StrictDataclassError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the configuration with fewer layers would not load again ({reason}); use another model as the student"
+        ) from error

@@ -1,0 +1,55 @@
+"""Filling a student with copies of its teacher's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from hf_distill.errors import InputError
+
+logger = logging.get_logger(__name__)
+
+
+def copy_weights(teacher: PreTrainedModel, student: PreTrainedModel, origin_of: Callable[[str], str]) -> None:
+    """Gives every parameter and buffer of ``student`` a copy of the teacher's tensor that ``origin_of`` names.
+
+    The copies have the teacher's dtypes and devices and share no memory with it; tensors that the teacher ties are
+    tied in the student. A teacher spread over several devices gives a student on the CPU.
+
+    Args:
+        teacher: Left as it is.
+        student: A skeleton on the ``meta`` device, filled in place.
+        origin_of: From the name of a tensor of the student to its name in the teacher.
+
+    Raises:
+        InputError: The teacher lacks one of the tensors or holds it in another shape.
+    """
+    originals = dict(_named_tensors(teacher))
+    devices = {tensor.device for tensor in originals.values()}
+    device = devices.pop() if len(devices) == 1 else torch.device("cpu")
+    if devices:
+        logger.info("The teacher is spread over several devices; the student is built on the CPU.")
+    copies: dict[int, Tensor] = {}
+    for name, placeholder in list(_named_tensors(student)):
+        original = originals.get(origin_of(name))
+        if original is None or (isinstance(placeholder, nn.Parameter) and original.shape != placeholder.shape):
+            found = "is missing" if original is None else f"has the shape {tuple(original.shape)}"
+            raise InputError(
+                f"the teacher's {origin_of(name)} {found}, but its configuration makes it {tuple(placeholder.shape)} "
+                "in the student; load the teacher whole with from_pretrained, without adapters or sharding"
+            )
+        if id(original) not in copies:
+            copy = original.detach().to(device, copy=True)
+            is_parameter = isinstance(placeholder, nn.Parameter)
+            copies[id(original)] = nn.Parameter(copy, placeholder.requires_grad) if is_parameter else copy
+        owner, _, leaf = name.rpartition(".")
+        setattr(student.get_submodule(owner), leaf, copies[id(original)])
+
+
+def _named_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)

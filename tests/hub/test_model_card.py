@@ -1,0 +1,148 @@
+import dataclasses
+import re
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import eval_results_to_model_index
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from hf_distill.evaluation import DistillationReport, ModelFigures
+from hf_distill.hub import build_model_card
+
+
+def make_figures(accuracy, f1, scale=1.0):
+    return ModelFigures(
+        parameters=int(22_000_000 * scale),
+        size_mb=88.0 * scale,
+        metrics={"validation": {"accuracy": accuracy, "f1": f1, "pearson": None}},
+        latency_ms_median=10.0 * scale,
+        latency_ms_p95=12.0 * scale,
+        throughput=100.0 / scale,
+    )
+
+
+@pytest.fixture
+def report():
+    return DistillationReport(
+        task="mrpc",
+        primary_metric="f1",
+        teacher_name="owner/teacher",
+        teacher_revision="0123abcd",
+        student_layers={"bert.encoder.layer": [0, 2, 4]},
+        data={"dataset": "nyu-mll/glue", "config": "mrpc", "rows": {"train": 3668, "validation": 408}},
+        objective={"temperature": 4.0, "soft_target_weight": 0.7, "hard_target_weight": 0.3},
+        training={"learning_rate": 5e-5, "num_train_epochs": 3.0, "seed": 42, "finetune_teacher": True},
+        environment={"hf_distill": "0.1.0", "torch": "2.13.0", "device": "A processor", "threads": 2},
+        teacher=make_figures(0.8, 0.9),
+        student=make_figures(0.76, 0.855, 0.5),
+        baseline=make_figures(0.7, 0.8, 0.5),
+        retention={"validation": {"accuracy": 0.95, "f1": 0.95, "pearson": None}},
+        agreement={"validation": 0.91},
+    )
+
+
+def saved_and_loaded(card, folder):
+    card.save(folder / "README.md")
+    return ModelCard.load(folder / "README.md")
+
+
+def test_metadata_survive_saving_and_loading(report, tmp_path):
+    card = build_model_card(report, model_id="owner/student", language="en", license="apache-2.0")
+    data = saved_and_loaded(card, tmp_path).data
+    assert data.to_dict() == card.data.to_dict()
+    assert data.base_model == "owner/teacher" and data.base_model_relation == "finetune"
+    assert data.pipeline_tag == "text-classification" and data.library_name == "transformers"
+    assert data.tags == ["distillation", "hf_distill", "generated_from_trainer"]
+    assert data.datasets == ["nyu-mll/glue"]
+    assert data.metrics == ["accuracy", "f1"]
+    assert (data.language, data.license) == ("en", "apache-2.0")
+
+
+def test_model_index_holds_the_students_scores(report, tmp_path):
+    build_model_card(report, model_id="owner/student").save(tmp_path / "README.md")
+    header = yaml.safe_load((tmp_path / "README.md").read_text().split("---\n")[1])
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert header["model-index"] == eval_results_to_model_index(data.model_name, data.eval_results)
+    [model] = header["model-index"]
+    [result] = model["results"]
+    assert model["name"] == "student"
+    assert result["task"] == {"type": "text-classification", "name": "Text Classification"}
+    assert result["dataset"] == {
+        "type": "nyu-mll/glue",
+        "name": "nyu-mll/glue mrpc",
+        "config": "mrpc",
+        "split": "validation",
+    }
+    assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {"accuracy": 0.76, "f1": 0.855}
+
+
+def test_correlations_have_the_hubs_names(report):
+    scores = {"validation": {"pearson": 0.8, "spearman": 0.7, "matthews_correlation": 0.6}}
+    report = dataclasses.replace(report, student=dataclasses.replace(report.student, metrics=scores))
+    assert build_model_card(report).data.metrics == ["pearsonr", "spearmanr", "matthews_correlation"]
+
+
+def test_a_local_teacher_and_local_rows_are_told_in_the_text_alone(report, tmp_path):
+    report = dataclasses.replace(
+        report, teacher_name="my-teacher", teacher_revision=None, data={"files": ["train.csv"]}, student_layers=None
+    )
+    card = saved_and_loaded(build_model_card(report), tmp_path)
+    metadata = card.data.to_dict()
+    assert not {"base_model", "base_model_relation", "datasets", "language", "license"} & metadata.keys()
+    assert metadata["model-index"][0]["results"][0]["dataset"]["name"] == "mrpc"
+    assert "my-teacher (local folder)" in card.text
+    assert "train.csv" in card.text
+    assert "started from other weights" in card.text
+
+
+def test_text_tells_origin_results_and_how_it_was_made(report):
+    command = "accelerate launch scripts/distill_glue.py configs/glue/mrpc.yaml --output_dir /home/me/out"
+    text = build_model_card(report, model_id="owner/student", command=command).text
+    for expected in (
+        "owner/teacher, revision 0123abcd",
+        "bert.encoder.layer: 0, 2, 4",
+        "The teacher was fine-tuned on the task first.",
+        "| temperature | 4.0 |",
+        "| soft_target_weight | 0.7 |",
+        "| hard_target_weight | 0.3 |",
+        "| validation | f1 | 0.9000 | 0.8550 | 95.0 % | 0.8000 |",
+        "| parameters | 22,000,000 | 11,000,000 | 2.00x |",
+        "| throughput (batch 32) | 100.0 examples/s | 200.0 examples/s | 2.00x |",
+        "| data: rows.train | 3668 |",
+        "| learning_rate | 5e-05 |",
+        "torch 2.13.0",
+        "Measured on A processor with 2 CPU threads.",
+        "accelerate launch scripts/distill_glue.py configs/glue/mrpc.yaml --output_dir out\n",
+        "## Limitations",
+    ):
+        assert expected in text, expected
+    assert "/home" not in text
+
+
+@pytest.mark.parametrize("example", ["a fine film", {"text": "a fine film", "text_pair": "not bad"}])
+def test_the_snippet_runs_as_shown(report, tmp_path, monkeypatch, capsys, example):
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "a", "fine", "film", "not", "bad"])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=64
+    ).save_pretrained(tmp_path / "student")
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=37,
+        id2label={0: "different", 1: "equivalent"},
+    )
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "student")
+    monkeypatch.chdir(tmp_path)
+    card = build_model_card(report, model_id="student", example=example)
+    [snippet] = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
+    exec(snippet, {})
+    printed = capsys.readouterr().out
+    assert "'label': 'different'" in printed or "'label': 'equivalent'" in printed
