@@ -1,4 +1,4 @@
-"""What a model hands over to the objective: the same small dataclass for the student and the teacher, live or stored."""
+"""What a model hands over to the objective: one small dataclass for student and teacher, live or stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Signals:
 
     Attributes:
         logits: ``(batch, [sequence,] num_classes)``.
-        last_hidden_state: ``(batch, sequence, hidden_size)``, the decoder's for encoder-decoders; None unless asked for.
+        last_hidden_state: ``(batch, sequence, hidden_size)``, the decoder's where there is one; None unless asked for.
     """
 
     logits: Tensor

@@ -94,6 +94,9 @@ class DistillationTrainer(Trainer):
         super().__init__(model=model, args=args, **kwargs)
         # Trainer then neither counts items itself nor passes the count to a forward that would ignore it.
         self.model_accepts_loss_kwargs = False
+        if args.label_names is None and not self.label_names:
+            # A module whose forward takes no labels: the loss is computed here, from the usual column.
+            self.label_names = ["labels"]
         student = unwrapped(self.model)
         self._shifts_labels = predicts_next_token(student)
         self._is_encoder_decoder = bool(getattr(getattr(student, "config", None), "is_encoder_decoder", False))

@@ -5,7 +5,7 @@ import sys
 from transformers import pipeline
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
-from hf_distill.cli import exit_on_input_error, parse_arguments
+from hf_distill.cli import exit_on_input_error, parse_arguments, show_progress
 from hf_distill.workflow.data import shown_example
 from hf_distill.workflow.distillation_run import DistillationRun
 
@@ -13,6 +13,7 @@ from hf_distill.workflow.distillation_run import DistillationRun
 @exit_on_input_error
 def main() -> None:
     """Parse, build, train, save."""
+    show_progress()
     models, data, args = parse_arguments(
         (ModelArguments, DataArguments, DistillationTrainingArguments), description=__doc__
     )
@@ -23,7 +24,7 @@ def main() -> None:
         example = shown_example(run.data.task)
         answer = pipeline("text-classification", model=str(run.folder))(example)
         sys.stdout.write(
-            f"\n{report.to_markdown()}\n"
+            f"\n{report.summary()}\n"
             f"The student is in {run.folder}, an ordinary Hugging Face model:\n\n"
             f'>>> pipeline("text-classification", model="{run.folder}")({example!r})\n{answer}\n'
         )

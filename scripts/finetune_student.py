@@ -1,7 +1,7 @@
 """Fine-tune a finished student on a task of GLUE's or on texts of your own, without a teacher."""
 
 from hf_distill.arguments import DataArguments, FineTuningArguments, StudentArguments
-from hf_distill.cli import exit_on_input_error, parse_arguments
+from hf_distill.cli import exit_on_input_error, parse_arguments, show_progress
 from hf_distill.tasks import load_task
 from hf_distill.workflow.data import prepare_data
 from hf_distill.workflow.models import load_classifier, load_tokenizer
@@ -12,6 +12,7 @@ from hf_distill.workflow.training import train
 @exit_on_input_error
 def main() -> None:
     """Parse, build, train, save."""
+    show_progress()
     student, data_arguments, args = parse_arguments(
         (StudentArguments, DataArguments, FineTuningArguments), description=__doc__
     )

@@ -95,6 +95,9 @@ class DistillationTrainingArguments(TrainingArguments):
             raise InputError(f"{', '.join(weights)} are all 0, so there is nothing to learn; set one of them above 0.")
         self.resume_from_checkpoint = parse_resume(self.resume_from_checkpoint)
         super().__post_init__()
+        if self.device.type == "cpu":
+            # There is no device memory to copy to, and PyTorch warns of pinning at every epoch.
+            self.dataloader_pin_memory = False
 
 
 def parse_resume(value: str | bool | None) -> str | bool | None:

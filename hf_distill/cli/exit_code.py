@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from hf_distill.errors import InputError
+from hf_distill.errors import InputError, one_line
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -35,8 +35,3 @@ def exit_on_input_error(main: Callable[Parameters, Result]) -> Callable[Paramete
             sys.exit(2)
 
     return wrapper
-
-
-def one_line(error: Exception) -> str:
-    """The message of an exception with its line breaks and runs of blanks closed up."""
-    return " ".join(str(error).split())

@@ -4,11 +4,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hf_distill.cli.exit_code import one_line
 from hf_distill.cli.parser import ArgumentsParser
 from hf_distill.cli.unknown_names import suggest
 from hf_distill.cli.yaml_file import read_yaml
-from hf_distill.errors import InputError
+from hf_distill.errors import InputError, one_line
 
 
 def parse_arguments(

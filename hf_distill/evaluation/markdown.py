@@ -27,6 +27,11 @@ def report_to_markdown(report: "DistillationReport") -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def summary(report: "DistillationReport") -> str:
+    """What a person wants to know first: headline, quality and cost."""
+    return "\n\n".join([headline(report), quality_table(report), cost_table(report)]) + "\n"
+
+
 def headline(report: "DistillationReport") -> str:
     """One sentence for each split: what is kept of the primary metric, and at what size and speed."""
     metric = report.primary_metric

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from hf_distill.evaluation.markdown import report_to_markdown
+from hf_distill.evaluation.markdown import report_to_markdown, summary
 from hf_distill.evaluation.publishable import publishable
 from hf_distill.evaluation.retention import Metrics
 
@@ -105,6 +105,10 @@ class DistillationReport:
     def to_markdown(self) -> str:
         """The report as a person reads it, in tables."""
         return report_to_markdown(self)
+
+    def summary(self) -> str:
+        """The headline and the tables of quality and cost, in Markdown."""
+        return summary(self)
 
     def save(self, folder: str | Path) -> None:
         """Write `distillation_report.json` and `distillation_report.md`; each appears whole or not at all."""

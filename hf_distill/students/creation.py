@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -118,9 +118,12 @@ def _choose_layers(
 def _reloaded(config: PreTrainedConfig) -> PreTrainedConfig:
     """The configuration as it comes back after saving."""
     try:
-        return type(config).from_dict(json.loads(config.to_json_string()))
+        with TemporaryDirectory() as folder:
+            copy.deepcopy(config).save_pretrained(folder)
+            return type(config).from_pretrained(folder)
     except (StrictDataclassError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"the configuration with fewer layers would not load again ({reason}); use another model as the student"
+            f"the configuration with fewer layers would not load again ({reason}); "
+            "choose other layers, or another model as the student"
         ) from error

@@ -35,7 +35,7 @@ def reorder_labels(model: PreTrainedModel, label_names: Sequence[str]) -> None:
         >>> model.config.id2label
         {0: 'positive', 1: 'negative'}
     """
-    order = _order_of(label_names, [model.config.id2label[index] for index in range(model.config.num_labels)])
+    order = _order_of(label_names, [name for _, name in sorted((model.config.id2label or {}).items())])
     if order != sorted(order):
         tensors = model.state_dict(keep_vars=True)
         dimensions = {id(tensors[name]): (tensors[name], axis) for name, axis in _label_axes(model).items()}
@@ -65,7 +65,8 @@ def _order_of(label_names: Sequence[str], current_names: Sequence[str]) -> list[
 def _label_axes(model: PreTrainedModel) -> dict[str, int]:
     """For each tensor with one entry per class, the axis of the classes: the one that grows with ``num_labels``."""
     config, wider_config = copy.deepcopy(model.config), copy.deepcopy(model.config)
-    wider_config.num_labels = config.num_labels + 1
+    num_labels = len(config.id2label or {})
+    wider_config.num_labels = num_labels + 1
     tensors = build_skeleton(type(model), config).state_dict()
     wider_tensors = build_skeleton(type(model), wider_config).state_dict()
     axes: dict[str, int] = {}
@@ -74,7 +75,7 @@ def _label_axes(model: PreTrainedModel) -> dict[str, int]:
         growing = [axis for axis, (size, wider_size) in enumerate(sizes) if size != wider_size]
         if growing:
             axes[name] = growing[0]
-        if len(growing) > 1 or (growing and tensor.shape[growing[0]] != config.num_labels):
+        if len(growing) > 1 or (growing and tensor.shape[growing[0]] != num_labels):
             raise InputError(
                 f"{name} in {type(model).__name__} does not hold one row for each class, so the classes cannot be "
                 "renumbered; train the student with the labels in the model's own order"

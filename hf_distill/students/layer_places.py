@@ -93,18 +93,18 @@ class _Move:
                 continue
             label = name or "the layer"
             if name not in new or name not in old:
-                return f"{label} exists only at its {'old' if name in old else 'new'} place"
+                return f"{label} exists only {'at its place' if name in old else 'there'}"
             if type(old[name]) is not type(new[name]):
-                return f"{label} is {type(old[name]).__name__} there and {type(new[name]).__name__} here"
+                return f"{label} is {type(old[name]).__name__} at its place and {type(new[name]).__name__} there"
             if _shapes(old[name]) != _shapes(new[name]):
-                return f"the weights of {label} are {_shapes(old[name])} there and {_shapes(new[name])} here"
+                return f"the weights of {label} are {_shapes(old[name])} at its place and {_shapes(new[name])} there"
             old_settings, new_settings = _settings(old[name]), _settings(new[name])
             accepted = _settings(first[name]) if name in holders else {}
             for key in dict.fromkeys([*old_settings, *new_settings]):
                 was, will_be = old_settings.get(key), new_settings.get(key)
                 is_own_index = (was, will_be) == (self.layer, self.place)
                 if was != will_be and not is_own_index and accepted.get(key) != will_be:
-                    return f"{key} of {label} is {was} there and {will_be} here"
+                    return f"{key} of {label} is {was} at its place and {will_be} there"
         return None
 
 

@@ -49,6 +49,7 @@ def match_labels(student_labels: list[str], teacher_labels: list[str]) -> list[i
 
 
 def are_placeholders(names: list[str]) -> bool:
+    """Whether all names are ``LABEL_0`` and the like, which say nothing about the classes."""
     return all(_PLACEHOLDER.fullmatch(name) for name in names)
 
 

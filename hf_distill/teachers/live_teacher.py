@@ -34,7 +34,7 @@ class LiveTeacher:
     def __init__(self, model: nn.Module, class_order: list[int] | None = None) -> None:
         self.model = model.requires_grad_(False).eval()
         self.class_order = class_order
-        self.input_names = forward_parameters(model)
+        self.input_names = forward_parameters(model) - {"labels"}
         self._class_index: torch.Tensor | None = None
         self._accelerator: Accelerator | None = None
 
@@ -65,7 +65,7 @@ class LiveTeacher:
             with_hidden_state: Also return the last hidden state.
         """
         self.model.eval()
-        inputs = {name: value for name, value in inputs.items() if name in self.input_names and name != "labels"}
+        inputs = {name: value for name, value in inputs.items() if name in self.input_names}
         device = next(value.device for value in inputs.values() if isinstance(value, torch.Tensor))
         if _places_itself(self.model):
             inputs = self._sent_home(inputs)

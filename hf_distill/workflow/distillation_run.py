@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel, SchedulerType
 from transformers.utils import logging
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
@@ -71,6 +71,7 @@ class DistillationRun:
         claim_output_folder(self.args, self._settings())
         self.stopwatch.lap("preparing")
         if self.models.finetune_teacher:
+            logger.info(f"Fine-tuning the teacher on {self._rows()}.")
             folder = finetuned_teacher_folder(
                 self.teacher, self._untrained, self.models, self.args, self.data, self.teacher_tokenizer
             )
@@ -82,16 +83,22 @@ class DistillationRun:
         baseline = make_student(self.models, self.data.task, self.args, self.teacher) if self.models.baseline else None
         student = make_student(self.models, self.data.task, self.args, self.teacher)
         self.student_layers = getattr(student.config, "distilled_from_layers", None)
+        logger.info(
+            f"Distilling a student of {student.num_parameters() / 1e6:.1f} M parameters from a teacher of "
+            f"{self.teacher.num_parameters() / 1e6:.1f} M on {self._rows()}."
+        )
         trainer = train(student, self.args, self.data, self.tokenizer, self.teacher)
         trainer.save_state()
         self.stopwatch.lap("distilling the student")
         if baseline is not None:
+            logger.info(f"Fine-tuning the same student without its teacher on {self._rows()}, for comparison.")
             train(baseline, self._baseline_args(), self.data, self.tokenizer)
             self.stopwatch.lap("training the baseline")
 
     def report(self) -> DistillationReport:
         """Compare what was saved on the same rows, and write the report and the model card beside the student."""
         task, args = self.data.task, self.args
+        logger.info("Comparing teacher and student on the same rows.")
         # Loaded anew: the one that taught may be cast or sharded.
         teacher = self._load(self._teacher_folder)
         comparison = compare(
@@ -153,6 +160,9 @@ class DistillationRun:
         """Where the student goes on the Hub."""
         return self.args.hub_model_id or self.folder.resolve().name
 
+    def _rows(self) -> str:
+        return f"{len(self.data.train):,} rows"
+
     def _baseline_args(self) -> DistillationTrainingArguments:
         args = without_teacher(self.args, self.folder / BASELINE_FOLDER)
         if args.resume_from_checkpoint:
@@ -172,12 +182,16 @@ class DistillationRun:
     def _training(self) -> dict[str, Any]:
         args = self.args
         return {
-            "student_start": self.models.student_name_or_path or f"the teacher's layers ({self.models.layer_selection})",
+            "finetune_teacher": self.models.finetune_teacher,
+            "teacher_epochs": self.models.teacher_num_train_epochs if self.models.finetune_teacher else None,
+            "teacher_learning_rate": self.models.teacher_learning_rate if self.models.finetune_teacher else None,
+            "student_start": self.models.student_name_or_path or "the teacher's layers",
+            "layer_selection": self._layer_selection(),
             "epochs": args.num_train_epochs,
             "max_steps": args.max_steps if args.max_steps > 0 else None,
             "batch_size": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
             "learning_rate": args.learning_rate,
-            "lr_scheduler_type": args.lr_scheduler_type.value,
+            "lr_scheduler_type": SchedulerType(args.lr_scheduler_type).value,
             "warmup_steps": args.warmup_steps,
             "weight_decay": args.weight_decay,
             "max_seq_length": self.data_arguments.max_seq_length,
@@ -186,6 +200,10 @@ class DistillationRun:
             "processes": args.world_size,
             "seconds": self.stopwatch.seconds,
         }
+
+    def _layer_selection(self) -> str | None:
+        selects = self.models.layers is None and self.models.student_name_or_path is None
+        return self.models.layer_selection if selects else None
 
     def _settings(self) -> dict[str, Any]:
         return {

@@ -21,8 +21,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments
-from hf_distill.cli.exit_code import one_line
-from hf_distill.errors import InputError
+from hf_distill.errors import InputError, one_line
 from hf_distill.model_names import resolve_model_name
 from hf_distill.students import create_student, reorder_labels
 from hf_distill.tasks import Task

@@ -48,10 +48,12 @@ def make_trainer(
     )
 
 
-def without_teacher(args: DistillationTrainingArguments, folder: Path, **changes: Any) -> DistillationTrainingArguments:
+def without_teacher(
+    args: DistillationTrainingArguments, folder: Path, **changes: Any
+) -> DistillationTrainingArguments:
     """The same arguments for learning from the labels alone, in another folder."""
-    alone = {"soft_target_weight": 0.0, "hard_target_weight": 1.0, "hidden_state_weight": 0.0}
-    return dataclasses.replace(args, **alone, output_dir=str(folder), **changes)
+    changes |= {"soft_target_weight": 0.0, "hard_target_weight": 1.0, "hidden_state_weight": 0.0}
+    return dataclasses.replace(args, output_dir=str(folder), **changes)
 
 
 class Stopwatch:

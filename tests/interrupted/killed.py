@@ -51,19 +51,41 @@ class DieAfterStep(TrainerCallback):
             die()
 
 
-def die_while_writing(owner, function, file_name, folder_name):
-    """Replace ``owner.function`` by one that dies in the middle of ``folder_name/file_name``."""
-    write = getattr(owner, function)
+WRITERS = [(transformers.modeling_utils, "safe_save_file"), (torch, "save"), (TrainerState, "save_to_json")]
+"""What writes the files of a checkpoint."""
 
-    def write_half(*args, **kwargs):
-        write(*args, **kwargs)
-        paths = [Path(arg) for arg in (*args, *kwargs.values()) if isinstance(arg, str | os.PathLike)]
-        for path in paths:
-            if path.name == file_name and path.parent.name == folder_name:
-                cut_short(path)
-                die()
 
-    setattr(owner, function, write_half)
+def after_writing(do):
+    """Call ``do`` with the path of each file of a checkpoint that was written."""
+    for owner, function in WRITERS:
+        write = getattr(owner, function)
+
+        def write_and_do(*args, write=write, **kwargs):
+            write(*args, **kwargs)
+            paths = [Path(arg) for arg in (*args, *kwargs.values()) if isinstance(arg, str | os.PathLike)]
+            for path in paths:
+                do(path)
+
+        setattr(owner, function, write_and_do)
+
+
+def die_while_writing(file_name, folder_name):
+    def die_at_file(path):
+        if path.name == file_name and path.parent.name == folder_name:
+            cut_short(path)
+            die()
+
+    after_writing(die_at_file)
+
+
+def write_slowly():
+    def write_again(path):
+        content = path.read_bytes()
+        cut_short(path)
+        time.sleep(0.02)
+        path.write_bytes(content)
+
+    after_writing(write_again)
 
 
 def die_while_rotating():
@@ -83,11 +105,9 @@ def prepare_to_die(point):
         die_while_rotating()
     elif point in ("model.safetensors", "final", "early_stopping"):
         folder = checkpoint if point == "model.safetensors" else "out"
-        die_while_writing(transformers.modeling_utils, "safe_save_file", "model.safetensors", folder)
-    elif point == "trainer_state.json":
-        die_while_writing(TrainerState, "save_to_json", point, checkpoint)
+        die_while_writing("model.safetensors", folder)
     else:
-        die_while_writing(torch, "save", point, checkpoint)
+        die_while_writing(point, checkpoint)
     return []
 
 
@@ -140,16 +160,18 @@ def kill_at(folder, point):
 
 def kill_at_random_moments(folder, times=10):
     """Kill the same run again and again, at any moment from its start on, and let it end at last."""
+
+    def train_slowly(resume=True, folder=folder):
+        write_slowly()
+        train(folder, "random", resume)
+
     moments = random.Random(0)
     start = time.time()
-    fork(folder / "uninterrupted", lambda: train(folder / "uninterrupted", "random"))
+    fork(folder / "whole", lambda: train_slowly(resume=False, folder=folder / "whole"))
     duration = time.time() - start
-    statuses = [
-        fork(folder, lambda: train(folder, "random", resume=True), kill_after=moments.uniform(0.2, 0.9) * duration)
-        for _ in range(times)
-    ]
-    fork(folder, lambda: train(folder, "random", resume=True))
-    return {"killed": min(statuses), **outcome(folder)}
+    statuses = [fork(folder, train_slowly, kill_after=moments.uniform(0.2, 0.7) * duration) for _ in range(times)]
+    fork(folder, train_slowly)
+    return {"killed": min(statuses), "times_killed": statuses.count(-signal.SIGKILL), **outcome(folder)}
 
 
 def main():
