@@ -80,17 +80,7 @@ class DistillationTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else DistillationTrainingArguments("tmp_trainer")
-        if args.n_gpu > 1:
-            raise InputError(
-                f"One process sees {args.n_gpu} GPUs, and DataParallel would average over them wrongly: start one "
-                f"process for each with `accelerate launch --num_processes {args.n_gpu} SCRIPT ...`, or set "
-                "CUDA_VISIBLE_DEVICES to a single one."
-            )
-        if args.train_sampling_strategy == "batch_rebalance":
-            raise InputError(
-                "train_sampling_strategy is batch_rebalance, which repeats rows to fill its last step so that they "
-                "would count twice; use group_by_length."
-            )
+        _check_arguments(args, **kwargs)
         super().__init__(model=model, args=args, **kwargs)
         # Trainer then neither counts items itself nor passes the count to a forward that would ignore it.
         self.model_accepts_loss_kwargs = False
@@ -373,6 +363,25 @@ class DistillationTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         """The rows' own order, so that predictions line up with the rows whatever the training order is."""
         return SequentialSampler(eval_dataset) if has_length(eval_dataset) and self.args.world_size <= 1 else None
+
+
+def _check_arguments(args: DistillationTrainingArguments, compute_loss_func: Any = None, **kwargs: Any) -> None:
+    if args.n_gpu > 1:
+        raise InputError(
+            f"One process sees {args.n_gpu} GPUs, and DataParallel would average over them wrongly: start one "
+            f"process for each with `accelerate launch --num_processes {args.n_gpu} SCRIPT ...`, or set "
+            "CUDA_VISIBLE_DEVICES to a single one."
+        )
+    if args.train_sampling_strategy == "batch_rebalance":
+        raise InputError(
+            "train_sampling_strategy is batch_rebalance, which repeats rows to fill its last step so that they "
+            "would count twice; use group_by_length."
+        )
+    if compute_loss_func is not None:
+        raise InputError(
+            "compute_loss_func was given, and the weighted objective would silently take its place: leave it out, or "
+            "override compute_loss."
+        )
 
 
 def predicts_next_token(model: nn.Module) -> bool:

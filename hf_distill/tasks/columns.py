@@ -71,7 +71,7 @@ def choose_columns(arguments: DataArguments, available: Sequence[str], origin: s
             "two things; name different columns."
         )
     columns.check(available, origin)
-    logger.info(f"{origin}: reading the columns {columns}.")
+    logger.info(f"{origin}: reading the columns {', '.join(columns.names)}.")
     return columns
 
 

@@ -25,6 +25,9 @@ from hf_distill.workflow.training import Stopwatch, train, without_teacher
 
 logger = logging.get_logger(__name__)
 
+TIME_BUDGET = 10.0
+"""Seconds that measuring the speed of all models may take, about."""
+
 
 class DistillationRun:
     """From arguments to a student that stands beside its teacher in a report.
@@ -111,6 +114,7 @@ class DistillationRun:
             baseline=self._load(str(self.folder / BASELINE_FOLDER)) if self.models.baseline else None,
             teacher_columns=check_labels(teacher, task, "teacher"),
             batch_size=args.per_device_eval_batch_size,
+            time_budget=TIME_BUDGET,
         )
         self.stopwatch.lap("comparing")
         report = DistillationReport(

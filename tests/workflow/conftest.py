@@ -1,0 +1,100 @@
+"""A tiny teacher with a tokenizer of its own, and reviews made of its words."""
+
+import csv
+import random
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer, set_seed
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+GOOD, BAD, OTHER = ["good", "great", "fine"], ["bad", "awful", "poor"], "film plot actor scene the a is was".split()
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *OTHER]
+
+
+def save_model(folder, cls=BertForSequenceClassification, names=("neg", "pos"), words=VOCABULARY, **config):
+    set_seed(0)
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 37,
+        "max_position_embeddings": 32,
+    }
+    cls(BertConfig(vocab_size=len(words), **{**shape, **labels, **config})).save_pretrained(folder)
+    BertTokenizer(vocab={word: i for i, word in enumerate(words)}).save_pretrained(folder)
+    return folder
+
+
+def write_reviews(path, count, seed, labels=("neg", "pos"), texts="text", label="label"):
+    chance = random.Random(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([texts, label])
+        for i in range(count):
+            which = i % len(labels)
+            words = chance.choices(OTHER, k=chance.randint(2, 8)) + [chance.choice([BAD, GOOD][which % 2])]
+            chance.shuffle(words)
+            writer.writerow([" ".join(words), labels[which]])
+    return path
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory):
+    """A folder with teachers and rows, made once."""
+    folder = tmp_path_factory.mktemp("shelf")
+    save_model(folder / "teacher")
+    save_model(folder / "reversed-teacher", names=("POS", "NEG"))
+    save_model(folder / "topics-teacher", names=("sport", "politics"))
+    save_model(folder / "headless", cls=BertModel)
+    save_model(folder / "other-words", words=[*VOCABULARY[:5], *reversed(VOCABULARY[5:])])
+    write_reviews(folder / "train.csv", 48, seed=1)
+    write_reviews(folder / "dev.csv", 20, seed=2)
+    write_reviews(folder / "one-class.csv", 10, seed=3, labels=("neg",))
+    (folder / "empty.csv").write_text("")
+    (folder / "binary.csv").write_bytes(bytes(range(256)) * 8)
+    (folder / "not-a-model").mkdir()
+    return folder
+
+
+@pytest.fixture
+def command(shelf, tmp_path):
+    """The arguments of a run that works, in a form that a test can change; None drops one."""
+
+    def arguments(**changes):
+        values = {
+            "teacher_name_or_path": shelf / "teacher",
+            "train_file": shelf / "train.csv",
+            "validation_file": shelf / "dev.csv",
+            "student_layers": 2,
+            "output_dir": tmp_path / "out",
+            "max_seq_length": 16,
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": 16,
+            "save_strategy": "no",
+            "disable_tqdm": "true",
+            "report_to": "none",
+            "use_cpu": "true",
+        }
+        values = {name: value for name, value in {**values, **changes}.items() if value is not None}
+        return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+    return arguments
+
+
+@pytest.fixture
+def run_script(monkeypatch):
+    """Run a script in this process as ``python scripts/NAME ARGUMENTS`` would; gives its exit code."""
+
+    def run(name, arguments):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPTS / name), *map(str, arguments)])
+        try:
+            runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+        except SystemExit as stop:
+            return stop.code
+        return 0
+
+    return run
