@@ -102,7 +102,7 @@ def _training_state(folder: Path, num_processes: int) -> Iterator[Path]:
     names = ["pytorch_model_fsdp.bin", "optimizer.bin"] if is_fsdp else ["optimizer.pt"]
     found = [path.name for path in folder.glob("rng_state*.pth")]
     random_states = _random_states(len(found))
-    if set(random_states) != set(found):
+    if not found or set(random_states) != set(found):
         random_states = _random_states(num_processes)
     return (folder / name for name in (*names, "scheduler.pt", *random_states))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from interrupted.small_run import STEPS, STEPS_PER_EPOCH, Interrupted, InterruptAt, digest, make_trainer
+from interrupted.small_run import STEPS, STEPS_PER_EPOCH, InterruptAt, Interrupted, digest, make_trainer
 from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.utils import logging
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 import transformers.modeling_utils
 import transformers.trainer_utils
-from interrupted.small_run import make_trainer
 from interrupted.small_run import digest as digest_of
+from interrupted.small_run import make_trainer
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import TrainerState
 

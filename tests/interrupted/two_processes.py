@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from accelerate import PartialState
-from interrupted.small_run import Interrupted, InterruptAt, digest, make_trainer
+from interrupted.small_run import InterruptAt, Interrupted, digest, make_trainer
 from transformers import TrainerCallback, set_seed
 
 # 21 rows: 11 batches of 2, six rounds for two processes, of which the last repeats three rows; three steps an epoch.
