@@ -31,6 +31,7 @@ from hf_distill.losses.problem_type import ProblemType, classifies_whole_example
 from hf_distill.model_wrappers import forward_parameters, unwrapped
 from hf_distill.repeated_rows import rows_that_count
 from hf_distill.sampling import EpochCallback, SeededLengthGroupedSampler
+from hf_distill.sharding import name_layers_to_shard
 from hf_distill.signals import Signals
 from hf_distill.teachers.live_teacher import LiveTeacher
 from hf_distill.teachers.pairing import check_pair
@@ -88,6 +89,7 @@ class DistillationTrainer(Trainer):
             # A module whose forward takes no labels: the loss is computed here, from the usual column.
             self.label_names = ["labels"]
         student = unwrapped(self.model)
+        name_layers_to_shard(self.accelerator, student)
         self._shifts_labels = predicts_next_token(student)
         self._is_encoder_decoder = bool(getattr(getattr(student, "config", None), "is_encoder_decoder", False))
         self.objective: DistillationObjective = self._objective_asked_for()

@@ -70,6 +70,10 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_both(two_processes):
     assert two_processes["not_finite"]["checkpoints"] == ["checkpoint-3"]
 
 
+def test_the_state_of_a_checkpoint_is_written_after_the_files_of_all_processes(two_processes):
+    assert two_processes["random_states"] == [["rng_state_0.pth", "rng_state_1.pth"]]
+
+
 def test_two_processes_log_the_terms_of_one(two_processes, tmp_path):
     """The same 21 rows, as the steps of one process that takes twice as many at a time."""
     trainer = make_trainer(

@@ -110,6 +110,11 @@ class DistillationObjective:
                 "The rows have no `labels`, which hard_target_weight > 0 needs: label them, or set "
                 "hard_target_weight to 0 to learn from the teacher's soft targets alone."
             )
+        if self.label_smoothing > 0 and problem_type is not ProblemType.SINGLE_LABEL:
+            raise InputError(
+                f"label_smoothing_factor is {self.label_smoothing} and the task is {problem_type.value}, which has no "
+                "exclusive classes to spread a label over; set it to 0."
+            )
         values = hard_target_loss(logits, labels, problem_type, self.label_smoothing)
         return _masked_sum(values, counted.targets) / totals.targets.clamp(min=1)
 

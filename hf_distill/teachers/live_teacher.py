@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, send_to_device
-from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from torch import nn
 from transformers.utils import logging
 
 from hf_distill.model_wrappers import forward_parameters
+from hf_distill.sharding import shard_teacher
 from hf_distill.signals import Signals
 
 logger = logging.get_logger(__name__)
@@ -88,7 +88,7 @@ class LiveTeacher:
 
     def _prepare_fsdp(self, accelerator: Accelerator, device: torch.device) -> None:
         if accelerator.is_fsdp2:
-            self.model = fsdp2_prepare_model(accelerator, self.model).requires_grad_(False).eval()
+            self.model = shard_teacher(accelerator, self.model).requires_grad_(False).eval()
             return
         logger.warning("FSDP version 1 leaves the teacher whole on every GPU; set fsdp_version: 2 to shard it too.")
         self.model.to(device)

@@ -5,6 +5,7 @@ torchrun --standalone --nproc_per_node 2 two_processes.py FOLDER
 
 import json
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -13,6 +14,7 @@ import torch
 from accelerate import PartialState
 from interrupted.small_run import InterruptAt, Interrupted, digest, make_trainer
 from transformers import TrainerCallback, set_seed
+from transformers.trainer_callback import TrainerState
 
 # 21 rows: 11 batches of 2, six rounds for two processes, of which the last repeats three rows; three steps an epoch.
 ROWS, BAD_STEP, LAST_STEP = 21, 4, 9
@@ -64,6 +66,25 @@ def not_finite_in_one_process(folder):
     return {"error": None}
 
 
+def slow_to_save_random_state(folder):
+    """What is there when the main process writes the state that vouches for all, while the other is late."""
+    found, save, save_to_json = [], torch.save, TrainerState.save_to_json
+
+    def save_late(content, path, *args, **kwargs):
+        if str(path).endswith("rng_state_1.pth"):
+            time.sleep(0.5)
+        save(content, path, *args, **kwargs)
+
+    def look_and_save(state, path):
+        found.append(sorted(file.name for file in Path(path).parent.glob("rng_state*")))
+        save_to_json(state, path)
+
+    torch.save, TrainerState.save_to_json = save_late, look_and_save
+    make(folder, max_steps=2).train()
+    torch.save, TrainerState.save_to_json = save, save_to_json
+    return found
+
+
 def without_dropout(folder):
     trainer = make(folder, save_strategy="no", logging_steps=2)
     for model in (trainer.model, trainer.teacher.model):
@@ -79,6 +100,7 @@ def main():
     results = {
         "resume": resumed_in_the_middle_of_an_epoch(folder / "resume"),
         "not_finite": not_finite_in_one_process(folder / "not_finite"),
+        "random_states": slow_to_save_random_state(folder / "slow"),
         "logs": without_dropout(folder / "logs"),
     }
     if PartialState().is_main_process:

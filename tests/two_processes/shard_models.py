@@ -1,25 +1,21 @@
-"""Run by torchrun with two processes: a training step whose student and teacher are both sharded, on the CPU.
-
-    torchrun --standalone --nproc_per_node 2 tests/two_processes/shard_models.py FOLDER
+"""A training step whose student and teacher are both sharded over two processes, on the CPU.
 
 Accelerate does not shard on the CPU, so its part is played by a stand-in that carries Accelerate's real plugin.
 """
 
-import json
-import sys
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from conftest import PaddingCollator
-from safetensors.torch import save_file
 from torch import nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from two_processes.cases import CASES, make_trainer
+
+from hf_distill.sharding import name_layers_to_shard
 
 SHARDED = ("example, other inputs", "token", "next token")
 
@@ -51,6 +47,7 @@ def shard_by_accelerate(trainer, cpu_ram_efficient_loading=False):
         autocast=nullcontext,
     )
     trainer.teacher.prepare(accelerator, accelerator.device)
+    name_layers_to_shard(accelerator, trainer.model)
     trainer.model = fsdp2_prepare_model(accelerator, trainer.model)
 
 
@@ -59,6 +56,15 @@ WAYS = {
     "by accelerate": shard_by_accelerate,
     "by accelerate, from one process": lambda trainer: shard_by_accelerate(trainer, cpu_ram_efficient_loading=True),
 }
+
+
+def roles(trainer):
+    return {"student": trainer.model, "teacher": trainer.teacher.model}
+
+
+def sharded_units(model):
+    """How many modules are gathered and freed on their own."""
+    return sum(isinstance(module, FSDPModule) for module in model.modules())
 
 
 def held_here(model):
@@ -78,29 +84,21 @@ def one_step(trainer, rows):
     return torch.cat([weight.grad.full_tensor().flatten() for weight in trainer.model.parameters()])
 
 
-def main():
-    folder = Path(sys.argv[1])
-    tensors, results = {}, {}
+def run_sharded(folder, tensors):
+    """Every way for some cases; gradients are added by name, what is held where is returned."""
+    results = {}
     for name in SHARDED:
         for way, shard in WAYS.items():
             trainer, _ = make_trainer(CASES[name], folder / "out")
             order = [weight_name for weight_name, _ in trainer.model.named_parameters()]
             shard(trainer)
             assert [weight_name for weight_name, _ in trainer.model.named_parameters()] == order
+            teacher = trainer.teacher.model
             results[f"{name}/{way}"] = {
-                "student": held_here(trainer.model),
-                "teacher": held_here(trainer.teacher.model),
-                "teacher is frozen": not any(weight.requires_grad for weight in trainer.teacher.model.parameters()),
-                "teacher is in eval mode": not any(module.training for module in trainer.teacher.model.modules()),
-                "layers": sorted({type(module).__name__ for module in trainer.teacher.model.modules() if hasattr(module, "unshard")}),
+                "held here": {role: held_here(model) for role, model in roles(trainer).items()},
+                "units": {role: sharded_units(model) for role, model in roles(trainer).items()},
+                "teacher is frozen": not any(weight.requires_grad for weight in teacher.parameters()),
+                "teacher is in eval mode": not any(module.training for module in teacher.modules()),
             }
             tensors[f"{name}/{way}"] = one_step(trainer, list(CASES[name].rows())[:8])
-    rank = torch.distributed.get_rank()
-    save_file(tensors, folder / f"tensors-{rank}.safetensors")
-    (folder / f"results-{rank}.json").write_text(json.dumps(results))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()
+    return results

@@ -1,15 +1,7 @@
-"""Run by torchrun with two processes: every case, cut in several ways, with what came out written to a folder.
-
-    torchrun --standalone --nproc_per_node 2 tests/two_processes/train_cases.py FOLDER
-"""
-
-import json
-import sys
-from pathlib import Path
+"""Every case in two processes, cut in several ways, and what depends on how Accelerate hands out the rows."""
 
 import torch
 from conftest import PaddingCollator
-from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
 from two_processes.cases import CASES, make_trainer
 
@@ -84,20 +76,10 @@ def run_prediction(folder, tensors):
     return prediction.metrics["test_loss"]
 
 
-def main():
-    folder = Path(sys.argv[1])
-    tensors = {}
+def run_trainings(folder, tensors):
+    """All of the above; tensors are added by name, the rest is returned."""
     results = run_cases(folder, tensors)
     run_orders(folder, tensors)
     run_resumed(folder, tensors)
     run_stream(folder, tensors)
-    results["test_loss"] = run_prediction(folder, tensors)
-    rank = torch.distributed.get_rank()
-    save_file(tensors, folder / f"tensors-{rank}.safetensors")
-    (folder / f"results-{rank}.json").write_text(json.dumps(results))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()
+    return {**results, "test_loss": run_prediction(folder, tensors)}
