@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import Trainer
-from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.models.bart.modeling_bart import shift_tokens_right
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput, TrainOutput, has_length
+from torch.utils.data import DataLoader
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments
-from hf_distill.checkpoints import checkpoint_to_resume_from
-from hf_distill.early_stopping import is_out_of_patience
 from hf_distill.errors import InputError
-from hf_distill.loss_monitor import LossMonitor, raise_if_weights_not_finite
+from hf_distill.label_alignment import predicts_next_token, with_decoder_inputs
+from hf_distill.loss_monitor import LossMonitor
 from hf_distill.losses.counted_items import EXAMPLE_MASK, CountedItems, ItemCounts, find_counted_items
 from hf_distill.losses.objective import DistillationObjective
 from hf_distill.losses.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
 from hf_distill.model_wrappers import forward_parameters, unwrapped
 from hf_distill.repeated_rows import rows_that_count
-from hf_distill.sampling import EpochCallback, SeededLengthGroupedSampler
+from hf_distill.resumable_trainer import ResumableTrainer
 from hf_distill.sharding import name_layers_to_shard
 from hf_distill.signals import Signals
 from hf_distill.teachers.live_teacher import LiveTeacher
@@ -39,7 +30,7 @@ from hf_distill.teachers.pairing import check_pair
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(ResumableTrainer):
     """Trains a student on hard labels and on what its teacher makes of the same rows.
 
     Everything that ``transformers.Trainer`` takes works as there. Differences on purpose:
@@ -99,7 +90,6 @@ class DistillationTrainer(Trainer):
         self._loss_monitor = LossMonitor(self.objective.term_names, args.device)
         self._eval_loss = torch.zeros(2, device=args.device)
         self._eval_dataloader: DataLoader | None = None
-        self.add_callback(EpochCallback())
 
     def _objective_asked_for(self) -> DistillationObjective:
         return DistillationObjective(
@@ -110,7 +100,7 @@ class DistillationTrainer(Trainer):
             label_smoothing=self.label_smoother.epsilon if self.label_smoother is not None else 0.0,
         )
 
-    def _set_up_teacher(self, student: nn.Module, teacher: nn.Module | None) -> LiveTeacher | None:
+    def _set_up_teacher(self, student: Any, teacher: nn.Module | None) -> LiveTeacher | None:
         if not self.objective.needs_teacher:
             return None
         if teacher is None:
@@ -123,7 +113,7 @@ class DistillationTrainer(Trainer):
         live_teacher.prepare(self.accelerator, self.args.device)
         return live_teacher
 
-    def _check_label_smoothing(self, student: nn.Module) -> None:
+    def _check_label_smoothing(self, student: Any) -> None:
         if self.objective.label_smoothing > 0 and infer_problem_type(student, None) is ProblemType.REGRESSION:
             raise InputError(
                 f"label_smoothing_factor is {self.objective.label_smoothing} and the task is regression, which has no "
@@ -137,7 +127,7 @@ class DistillationTrainer(Trainer):
         model: nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: ItemCounts | None = None,
+        num_items_in_batch: Any = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """The weighted objective in training; the student's own task loss in evaluation.
 
@@ -158,7 +148,7 @@ class DistillationTrainer(Trainer):
             inputs = {**inputs, EXAMPLE_MASK: self._rows_that_count(inputs, self._eval_dataloader)}
         counted = find_counted_items(inputs, problem_type, self._shifts_labels, self._is_encoder_decoder)
         inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_MASK}
-        self._add_decoder_inputs(student, inputs)
+        inputs = with_decoder_inputs(student, inputs)
         asks_hidden_state = model.training and self.objective.hidden_state_weight > 0
         outputs = model(**self._inputs_of_student(inputs, asks_hidden_state))
         signals = Signals.from_model_output(outputs)
@@ -181,7 +171,7 @@ class DistillationTrainer(Trainer):
         loss = self.objective.weighted_sum(terms)
         return (loss, outputs) if return_outputs else loss
 
-    def _problem_type(self, student: nn.Module, labels: Tensor | None) -> ProblemType:
+    def _problem_type(self, student: Any, labels: Tensor | None) -> ProblemType:
         problem_type = infer_problem_type(student, labels)
         if labels is not None and classifies_whole_examples(student) and student.config.problem_type is None:
             # As transformers' heads do at their first loss: pipelines choose between softmax and sigmoid by it.
@@ -196,21 +186,6 @@ class DistillationTrainer(Trainer):
     def _without_teachers_own(self, inputs: dict[str, Any]) -> dict[str, Any]:
         teachers_own = self.teacher.input_names - self._student_inputs if self.teacher is not None else frozenset()
         return {name: value for name, value in inputs.items() if name not in teachers_own}
-
-    def _add_decoder_inputs(self, student: nn.Module, inputs: dict[str, Any]) -> None:
-        """Sequence-to-sequence models make their decoder's inputs from labels, which they are not given here."""
-        labels = inputs.get("labels")
-        is_target_text = labels is not None and labels.dim() > 1 and not classifies_whole_examples(student)
-        if not is_target_text or "decoder_input_ids" in inputs or "decoder_input_ids" not in self._student_inputs:
-            return
-        make = getattr(student, "prepare_decoder_input_ids_from_labels", None)
-        if make is not None:
-            inputs["decoder_input_ids"] = make(labels=labels)
-        else:
-            config = student.config
-            inputs["decoder_input_ids"] = shift_tokens_right(
-                labels, config.pad_token_id, config.decoder_start_token_id
-            )
 
     def _ask_teacher(self, inputs: dict[str, Any], asks_hidden_state: bool) -> Signals | None:
         if self.teacher is None:
@@ -237,7 +212,7 @@ class DistillationTrainer(Trainer):
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
-    ) -> tuple[list[dict[str, Any]], ItemCounts | None]:
+    ) -> tuple[list[Any], Any]:
         """Collect an optimiser step's micro-batches, and count what is in them over all processes."""
         batches = list(islice(epoch_iterator, num_batches))
         if not batches:
@@ -249,7 +224,7 @@ class DistillationTrainer(Trainer):
         counts = torch.stack([self._count(student, batch) for batch in batches]).sum(0).to(device)
         return batches, ItemCounts(*self.accelerator.reduce(counts, reduction="sum"))
 
-    def _count(self, student: nn.Module, batch: dict[str, Any]) -> Tensor:
+    def _count(self, student: Any, batch: dict[str, Any]) -> Tensor:
         problem_type = infer_problem_type(student, batch.get("labels"))
         counted = find_counted_items(batch, problem_type, self._shifts_labels, self._is_encoder_decoder)
         return torch.stack(counted.counts())
@@ -289,26 +264,14 @@ class DistillationTrainer(Trainer):
             output.metrics[name] = total / max(count, 1)
         return output
 
-    # ---- Logging, saving, resuming ----
+    # ---- Logging ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the terms of the loss beside it: their averages since the last log, over all processes."""
         if "loss" in logs:
-            self._loss_monitor.raise_if_not_finite(self.accelerator)
+            self.raise_if_loss_not_finite()
             logs |= self._loss_monitor.averages(self.accelerator)
         super().log(logs, start_time)
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train; ``resume_from_checkpoint=True`` goes on from the last complete checkpoint, if there is one.
-
-        Raises:
-            InputError: The checkpoint that was named cannot be resumed from.
-            FloatingPointError: A loss or a weight was not finite.
-        """
-        checkpoint = checkpoint_to_resume_from(resume_from_checkpoint, str(self.args.output_dir), self.args.world_size)
-        output = super().train(checkpoint, *args, **kwargs)
-        self._loss_monitor.raise_if_not_finite(self.accelerator)
-        return output
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
         # By now a hyperparameter search has set its arguments; and auto_find_batch_size starts over from here.
@@ -316,55 +279,18 @@ class DistillationTrainer(Trainer):
         self._loss_monitor = LossMonitor(self.objective.term_names, self.args.device)
         return super()._inner_training_loop(*args, **kwargs)
 
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if kwargs["resume_from_checkpoint"] is not None and is_out_of_patience(self.callback_handler.callbacks):
-            # Killed after early stopping had ended the run. Trainer would go on to the next evaluation.
-            self.control.should_training_stop = True
-        else:
-            super()._run_epoch(*args, **kwargs)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+    def raise_if_loss_not_finite(self) -> None:
+        """Stop all processes if a term of the loss was NaN or infinite on any."""
         self._loss_monitor.raise_if_not_finite(self.accelerator)
-        if self.args.should_save:
-            # Of an earlier run, for which it vouches until the new one is written, after all other files.
-            folder = Path(self._get_output_dir(trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
-        super()._save_checkpoint(model, trial)
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # The main process goes on to write the file that vouches for those of all.
-        self.accelerator.wait_for_everyone()
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the student, unless its weights are not finite."""
-        raise_if_weights_not_finite(self.model, self.state.global_step)
-        super().save_model(output_dir, _internal_call)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save without the Hub token, which Trainer would put into the file of the arguments."""
-        with _without_token(self.args):
-            super()._save(output_dir, state_dict)
-
-    # ---- Columns and order of the rows ----
+    # ---- Columns ----
 
     def _set_signature_columns_if_needed(self) -> None:
         """Keep the columns that only the teacher's forward takes (``token_type_ids`` for a DistilBERT student)."""
         super()._set_signature_columns_if_needed()
         if self.teacher is not None:
-            self._signature_columns += sorted(self.teacher.input_names - set(self._signature_columns))
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        sampler = super()._get_train_sampler(train_dataset)
-        if isinstance(sampler, LengthGroupedSampler):
-            seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-            # Of the whole step over all processes, so that the order does not depend on how it is cut.
-            return SeededLengthGroupedSampler(sampler.batch_size * self.args.world_size, sampler.lengths, seed)
-        return sampler
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
-        """The rows' own order, so that predictions line up with the rows whatever the training order is."""
-        return SequentialSampler(eval_dataset) if has_length(eval_dataset) and self.args.world_size <= 1 else None
+            columns: Any = self._signature_columns
+            self._signature_columns = columns + sorted(self.teacher.input_names - set(columns))
 
 
 def _check_arguments(args: DistillationTrainingArguments, compute_loss_func: Any = None, **kwargs: Any) -> None:
@@ -374,30 +300,8 @@ def _check_arguments(args: DistillationTrainingArguments, compute_loss_func: Any
             f"process for each with `accelerate launch --num_processes {args.n_gpu} SCRIPT ...`, or set "
             "CUDA_VISIBLE_DEVICES to a single one."
         )
-    if args.train_sampling_strategy == "batch_rebalance":
-        raise InputError(
-            "train_sampling_strategy is batch_rebalance, which repeats rows to fill its last step so that they "
-            "would count twice; use group_by_length."
-        )
     if compute_loss_func is not None:
         raise InputError(
             "compute_loss_func was given, and the weighted objective would silently take its place: leave it out, or "
             "override compute_loss."
         )
-
-
-def predicts_next_token(model: nn.Module) -> bool:
-    """Whether a model is a causal language model, whose logits at one position answer for the next."""
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        return False
-    is_listed = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
-    return is_listed or LOSS_MAPPING.get(getattr(model, "loss_type", None)) is ForCausalLMLoss
-
-
-@contextlib.contextmanager
-def _without_token(args: DistillationTrainingArguments) -> Iterator[None]:
-    token, args.hub_token = args.hub_token, None
-    try:
-        yield
-    finally:
-        args.hub_token = token

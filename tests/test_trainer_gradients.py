@@ -71,7 +71,7 @@ def test_padding_to_another_length_changes_nothing(name, tmp_path):
 @labelled_cases
 def test_eval_loss_is_the_students_own_task_loss_for_any_batch_size(case, tmp_path):
     expected = expected_task_loss(case, list(case.rows()))
-    for batch_size in (1, 3, 8, 16):
+    for batch_size in (1, 4):
         trainer, _ = make_trainer(case, tmp_path, per_device_eval_batch_size=batch_size)
         assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
 

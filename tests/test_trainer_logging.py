@@ -198,7 +198,7 @@ def test_evaluation_does_not_disturb_what_training_logs(make_arguments):
 @pytest.mark.parametrize("after_training", [False, True])
 def test_a_batch_given_by_hand_counts_whole(make_arguments, after_training):
     """Also right after training, whose last batch was a short one."""
-    trainer = make_trainer(make_arguments)
+    trainer = make_trainer(make_arguments, per_device_train_batch_size=4)
     if after_training:
         trainer.train()
     rows = list(random_rows(8, seed=3))

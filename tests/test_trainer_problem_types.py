@@ -321,7 +321,7 @@ class BagOfWords(nn.Module):
     ids=["tensor", "tuple", "mapping"],
 )
 def test_a_module_of_ones_own_learns_and_is_evaluated(returns, make_arguments):
-    rows, teacher = random_rows(8), tiny_bert()
+    rows, teacher = random_rows(8, with_token_type_ids=True), tiny_bert()
     student = BagOfWords(returns)
     batch = PaddingCollator()(list(rows))
     logits, labels = (

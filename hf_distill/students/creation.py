@@ -53,6 +53,7 @@ def create_student(
     kept_layers = _choose_layers(find_layer_stacks(teacher), num_layers, layers, layer_selection)
     config = build_student_config(teacher, kept_layers)
     teacher_skeleton = build_skeleton(type(teacher), copy.deepcopy(teacher.config))
+    _refuse_other_weights(teacher, teacher_skeleton)
     reloaded_skeleton = build_skeleton(type(teacher), _reloaded(config))
     carried_tables = find_carried_tables(teacher_skeleton, reloaded_skeleton, kept_layers)
     student = build_skeleton(type(teacher), config)
@@ -89,6 +90,20 @@ def _check_teacher(teacher: PreTrainedModel) -> None:
             "some of the teacher's weights are not in memory (offloaded by device_map), so they cannot be copied; "
             "load the teacher on the CPU or on one device to create the student"
         )
+
+
+def _refuse_other_weights(teacher: PreTrainedModel, skeleton: PreTrainedModel) -> None:
+    """Refuses a teacher whose weights are not those that its configuration calls for."""
+    held, expected = (
+        {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} for model in (teacher, skeleton)
+    )
+    for name in dict.fromkeys([*expected, *held]):
+        if held.get(name) != expected.get(name):
+            raise InputError(
+                f"the teacher's {name} is {held.get(name, 'missing')}, and its configuration calls for "
+                f"{expected.get(name, 'no such weight')}, so a student built from that configuration would differ; "
+                "load the teacher with from_pretrained, without adapters, sharding or changes to its modules"
+            )
 
 
 def _choose_layers(

@@ -10,7 +10,6 @@ at the old place.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,24 +33,22 @@ def find_carried_tables(
     Raises:
         InputError: A layer would compute something else at its new place.
     """
-    tables: set[str] = set()
+    carried: set[str] = set()
     for stack, kept in kept_layers.items():
         if list(kept) != list(range(len(kept))):
             _refuse_scaling_by_place(stack, stack.counting_config(teacher.config))
         for path in stack.paths:
-            before, after = teacher.get_submodule(path), student.get_submodule(path)
-            assert isinstance(before, nn.ModuleList) and isinstance(after, nn.ModuleList)
+            places = _Places(teacher.get_submodule(path), student.get_submodule(path))
+            tables = places.tables_of_layer_0(kept[0])
+            carried.update(f"{path}.0.{table}" for table in tables)
             for place, layer in enumerate(kept):
-                move = _Move(layer, place, before, after)
-                move_tables = move.tables()
-                difference = move.difference(move_tables)
+                difference = places.difference(layer, place, tables if place == 0 else set())
                 if difference is not None:
                     raise InputError(
                         f"layer {layer} of {path} cannot become the student's layer {place}: {difference}; "
                         "choose other layers, or layer_selection='first', which leaves every layer at its place"
                     )
-                tables.update(f"{path}.{place}.{table}" for table in move_tables)
-    return tables
+    return carried
 
 
 def _refuse_scaling_by_place(stack: LayerStack, config: PreTrainedConfig) -> None:
@@ -63,49 +60,51 @@ def _refuse_scaling_by_place(stack: LayerStack, config: PreTrainedConfig) -> Non
             )
 
 
-@dataclass(frozen=True)
-class _Move:
-    """A layer that goes from one place of the teacher's stack to another place of the student's."""
+class _Places:
+    """A stack as the teacher's configuration builds it, and as the student's does."""
 
-    layer: int
-    place: int
-    before: nn.ModuleList
-    after: nn.ModuleList
+    def __init__(self, teacher_stack: nn.Module, student_stack: nn.Module) -> None:
+        self.before = [_modules(layer) for layer in teacher_stack.children()]
+        self.after = [_modules(layer) for layer in student_stack.children()]
 
-    def tables(self) -> set[str]:
-        """Embeddings that only the layer at place 0 holds, for all to use: T5's ``relative_attention_bias``."""
-        if self.place != 0 or self.layer == 0:
-            return set()
-        moved, first = _modules(self.before[self.layer]), _modules(self.before[0])
+    def tables_of_layer_0(self, first_kept: int) -> set[str]:
+        """Embeddings that only layer 0 holds, for all layers to use: T5's ``relative_attention_bias``."""
         return {
             name
-            for name, module in _modules(self.after[0]).items()
-            if isinstance(module, nn.Embedding) and name in first and name not in moved
+            for name, module in self.after[0].items()
+            if isinstance(module, nn.Embedding) and name in self.before[0] and name not in self.before[first_kept]
         }
 
-    def difference(self, tables: set[str]) -> str | None:
-        """What sets the layer at the new place apart from the one at the old place, ``tables`` aside."""
-        old, new = _modules(self.before[self.layer]), _modules(self.after[self.place])
-        first = _modules(self.before[0])
-        holders = {table.rpartition(".")[0] for table in tables}
+    def difference(self, layer: int, place: int, tables: set[str]) -> str | None:
+        """What sets the student's layer at ``place`` apart from the teacher's ``layer``, ``tables`` aside."""
+        old, new = self.before[layer], self.after[place]
         for name in dict.fromkeys([*old, *new]):
             if name in tables:
                 continue
             label = name or "the layer"
             if name not in new or name not in old:
                 return f"{label} exists only {'at its place' if name in old else 'there'}"
-            if type(old[name]) is not type(new[name]):
-                return f"{label} is {type(old[name]).__name__} at its place and {type(new[name]).__name__} there"
+            old_type, new_type = type(old[name]).__name__, type(new[name]).__name__
+            if old_type != new_type:
+                return f"{label} is {old_type} at its place and {new_type} there"
             if _shapes(old[name]) != _shapes(new[name]):
                 return f"the weights of {label} are {_shapes(old[name])} at its place and {_shapes(new[name])} there"
-            old_settings, new_settings = _settings(old[name]), _settings(new[name])
-            accepted = _settings(first[name]) if name in holders else {}
-            for key in dict.fromkeys([*old_settings, *new_settings]):
-                was, will_be = old_settings.get(key), new_settings.get(key)
-                is_own_index = (was, will_be) == (self.layer, self.place)
-                if was != will_be and not is_own_index and accepted.get(key) != will_be:
+            holds_table = any(table.rpartition(".")[0] == name for table in tables)
+            for key in dict.fromkeys([*_settings(old[name]), *_settings(new[name])]):
+                was, will_be = _settings(old[name]).get(key), _settings(new[name]).get(key)
+                comes_with_table = holds_table and will_be == _settings(self.before[0][name]).get(key)
+                if was != will_be and not comes_with_table and not self._is_index(name, key):
                     return f"{key} of {label} is {was} at its place and {will_be} there"
         return None
+
+    def _is_index(self, name: str, key: str) -> bool:
+        """Whether ``key`` of the module ``name`` only tells each layer its own place."""
+        return all(
+            _settings(layer[name]).get(key) == place
+            for layers in (self.before, self.after)
+            for place, layer in enumerate(layers)
+            if name in layer
+        )
 
 
 def _modules(layer: nn.Module) -> dict[str, nn.Module]:

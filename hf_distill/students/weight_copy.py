@@ -26,7 +26,7 @@ def copy_weights(teacher: PreTrainedModel, student: PreTrainedModel, origin_of: 
         origin_of: From the name of a tensor of the student to its name in the teacher.
 
     Raises:
-        InputError: The teacher lacks one of the tensors or holds it in another shape.
+        InputError: A tensor outside the layers changes with their number.
     """
     originals = dict(_named_tensors(teacher))
     devices = {tensor.device for tensor in originals.values()}
@@ -37,10 +37,10 @@ def copy_weights(teacher: PreTrainedModel, student: PreTrainedModel, origin_of: 
     for name, placeholder in list(_named_tensors(student)):
         original = originals.get(origin_of(name))
         if original is None or (isinstance(placeholder, nn.Parameter) and original.shape != placeholder.shape):
-            found = "is missing" if original is None else f"has the shape {tuple(original.shape)}"
+            found = "missing" if original is None else tuple(original.shape)
             raise InputError(
-                f"the teacher's {origin_of(name)} {found}, but its configuration makes it {tuple(placeholder.shape)} "
-                "in the student; load the teacher whole with from_pretrained, without adapters or sharding"
+                f"{name} in the student has the shape {tuple(placeholder.shape)}, and in the teacher it is {found}: "
+                "it depends on the number of layers, so it cannot be copied; use another model as the student"
             )
         if id(original) not in copies:
             copy = original.detach().to(device, copy=True)

@@ -70,6 +70,9 @@ class LiveTeacher:
         if _places_itself(self.model):
             inputs = self._sent_home(inputs)
         extra = {"output_hidden_states": True} if with_hidden_state else {}
+        if "use_cache" in self.input_names:
+            # Decoders would keep the keys and values of every layer for a next token that nobody asks for.
+            extra["use_cache"] = False
         with self._accelerator.autocast() if self._accelerator is not None else nullcontext():
             signals = Signals.from_model_output(self.model(**inputs, **extra))
         if _places_itself(self.model):

@@ -86,7 +86,7 @@ def _check_widths(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
-def _check_vocabulary(teacher: nn.Module, tokenizer: Any) -> None:
+def _check_vocabulary(teacher: Any, tokenizer: Any) -> None:
     embeddings = teacher.get_input_embeddings() if hasattr(teacher, "get_input_embeddings") else None
     size = getattr(embeddings, "num_embeddings", None)
     if size is None or not hasattr(tokenizer, "get_vocab"):

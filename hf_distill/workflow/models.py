@@ -108,6 +108,8 @@ def load_classifier(
             output_loading_info=True,
             **common,
         )
+    if new_head and task.label_names is not None:
+        reorder_labels(model, task.label_names)
     untrained = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
     return model, untrained
 
@@ -131,7 +133,7 @@ def make_student(
             _name_labels(student.config, task.label_names)
         else:
             reorder_labels(student, task.label_names)
-    student.config.problem_type = task.problem_type
+    _fit_head(student.config, task)
     return student
 
 

@@ -114,6 +114,8 @@ def prepare_to_die(point):
 def arguments_for(point):
     if point == "early_stopping":
         return EARLY_STOPPING
+    if point == "random":
+        return {"num_train_epochs": 6, "save_total_limit": 2}
     return {"save_total_limit": 1} if point == "rotation" else {}
 
 
@@ -169,9 +171,14 @@ def kill_at_random_moments(folder, times=10):
     start = time.time()
     fork(folder / "whole", lambda: train_slowly(resume=False, folder=folder / "whole"))
     duration = time.time() - start
-    statuses = [fork(folder, train_slowly, kill_after=moments.uniform(0.2, 0.7) * duration) for _ in range(times)]
+    statuses = [fork(folder, train_slowly, kill_after=moments.uniform(0.05, 0.4) * duration) for _ in range(times)]
     fork(folder, train_slowly)
-    return {"killed": min(statuses), "times_killed": statuses.count(-signal.SIGKILL), **outcome(folder)}
+    return {
+        "killed": min(statuses),
+        "times_killed": statuses.count(-signal.SIGKILL),
+        **outcome(folder),
+        "whole": outcome(folder / "whole"),
+    }
 
 
 def main():

@@ -41,14 +41,16 @@ def history(trainer):
 
 
 def resumed_in_the_middle_of_an_epoch(folder):
-    whole = make(folder / "whole")
+    # Accelerate itself tells its random sampler the epoch after a resume, but no other sampler.
+    grouped = {"train_sampling_strategy": "group_by_length"}
+    whole = make(folder / "whole", **grouped)
     whole.train()
     try:
-        make(folder / "interrupted", [InterruptAt(3)]).train()
+        make(folder / "interrupted", [InterruptAt(5)], **grouped).train()
     except Interrupted:
         PartialState().wait_for_everyone()
     set_seed(9)
-    resumed = make(folder / "interrupted")
+    resumed = make(folder / "interrupted", **grouped)
     resumed.train(resume_from_checkpoint=True)
     return {
         "whole": [whole.state.global_step, digest(whole.model), history(whole)],

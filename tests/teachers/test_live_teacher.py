@@ -128,3 +128,12 @@ def test_a_compiled_teacher_gets_its_inputs_too():
     expected = model(**random_batch()).logits
     logits = LiveTeacher(torch.compile(model, backend="eager"))(random_batch()).logits
     torch.testing.assert_close(logits, expected)
+
+
+@pytest.mark.parametrize("build", [tiny_bart, tiny_t5])
+def test_decoders_keep_no_keys_and_values(build):
+    model, outputs = build(), []
+    model.register_forward_hook(lambda module, args, output: outputs.append(output))
+    LiveTeacher(model)({**random_batch(), "decoder_input_ids": torch.tensor([[2, 5], [2, 6], [2, 7]])})
+    assert outputs[0].get("past_key_values") is None
+    assert model.config.use_cache

@@ -1,7 +1,7 @@
 """Every case in two processes, cut in several ways, and what depends on how Accelerate hands out the rows."""
 
 import torch
-from conftest import PaddingCollator
+from conftest import PaddingCollator, random_rows
 from torch.nn.parallel import DistributedDataParallel
 from two_processes.cases import CASES, make_trainer
 
@@ -33,6 +33,10 @@ def run_cases(folder, tensors):
     return results
 
 
+def rows_in_some_order():
+    return random_rows(41, per_token=True)
+
+
 def run_orders(folder, tensors):
     for order in ORDERS:
         trainer, recorder = make_trainer(
@@ -42,6 +46,9 @@ def run_orders(folder, tensors):
             train_sampling_strategy=order,
             num_train_epochs=2,
         )
+        trainer.train_dataset = rows_in_some_order()
+        # Processes need not have drawn equally many random numbers.
+        torch.rand(torch.distributed.get_rank())
         trainer.train()
         tensors[order] = torch.stack(recorder.gradients)
 

@@ -88,6 +88,15 @@ def test_student_from_another_checkpoint(command, run_script, shelf, out):
     assert AutoModelForSequenceClassification.from_pretrained(out).config.id2label == {0: "neg", 1: "pos"}
 
 
+def test_checkpoint_with_reversed_labels_is_renumbered(command, run_script, shelf, out):
+    arguments = command(student_layers=None, student_name_or_path=shelf / "reversed-teacher", max_steps=1)
+    assert run_script("distill_glue.py", arguments) == 0
+    student = AutoModelForSequenceClassification.from_pretrained(out)
+    before = load_file(shelf / "reversed-teacher" / "model.safetensors")["classifier.weight"]
+    assert [name.lower() for name in student.config.id2label.values()] == ["neg", "pos"]
+    torch.testing.assert_close(student.classifier.weight, before.flip(0), atol=1e-4, rtol=0)
+
+
 def test_unlabelled_objective_and_regression(command, run_script, shelf, tmp_path, out):
     for name in ("train", "dev"):
         rows = (shelf / f"{name}.csv").read_text().replace(",neg", ",0.25").replace(",pos", ",0.75")
