@@ -6,6 +6,7 @@ from transformers import pipeline
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
 from hf_distill.cli import exit_on_input_error, parse_arguments, show_progress
+from hf_distill.hub import PushError
 from hf_distill.workflow.data import shown_example
 from hf_distill.workflow.distillation_run import DistillationRun
 
@@ -28,7 +29,10 @@ def main() -> None:
             f"The student is in {run.folder}, an ordinary Hugging Face model:\n\n"
             f'>>> pipeline("text-classification", model="{run.folder}")({example!r})\n{answer}\n'
         )
-    address = run.publish()
+    try:
+        address = run.publish()
+    except PushError as error:
+        sys.exit(f"error: {error}")
     if address is not None:
         sys.stdout.write(f"Pushed to {address}\n")
 

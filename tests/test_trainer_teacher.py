@@ -265,7 +265,7 @@ def test_a_compiled_teacher_teaches_the_same(tmp_path):
 
 def test_gradient_checkpointing_changes_nothing(tmp_path):
     case = CASES["example, hidden states"]
-    trainer, recorder = make_trainer(case, tmp_path, max_steps=1, gradient_checkpointing=True)
+    trainer, recorder = make_trainer(case, tmp_path, max_steps=1, activation_checkpointing=True)
     trainer.train()
     expected, _ = expected_gradient(case, list(case.rows())[:8])
     assert relative_difference(recorder.gradients[0], expected) < 1e-5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from tempfile import TemporaryDirectory
 
 from huggingface_hub.errors import StrictDataclassError
@@ -35,8 +35,8 @@ def create_student(
         num_layers: How many layers to keep; half, rounded up, when neither this nor ``layers`` is given. One number
             holds for every stack; ``{"decoder": 3}`` shortens the decoder and keeps other stacks whole.
         layers: Exactly these layers, ascending; a list, or a list for each stack as in ``num_layers``.
-        layer_selection: Which layers ``num_layers`` takes: ``alternate``, ``spaced``, ``first`` or ``last``, see
-            [`select_layers`][hf_distill.students.layer_selection.select_layers].
+        layer_selection: Which layers ``num_layers`` takes: ``alternate``, ``spaced``, ``first`` or ``last``, as
+            ``select_layers`` explains.
 
     Raises:
         InputError: The request does not fit the teacher, its layers are shared (ALBERT) or unequal (Swin), a layer
@@ -57,18 +57,7 @@ def create_student(
     reloaded_skeleton = build_skeleton(type(teacher), _reloaded(config))
     carried_tables = find_carried_tables(teacher_skeleton, reloaded_skeleton, kept_layers)
     student = build_skeleton(type(teacher), config)
-
-    def origin_of(name: str) -> str:
-        if name.rpartition(".")[0] in carried_tables:
-            return name
-        for stack, kept in kept_layers.items():
-            for path in stack.paths:
-                if name.startswith(f"{path}."):
-                    place, _, rest = name.removeprefix(f"{path}.").partition(".")
-                    return f"{path}.{kept[int(place)]}.{rest}"
-        return name
-
-    copy_weights(teacher, student, origin_of)
+    copy_weights(teacher, student, lambda name: _origin(name, kept_layers, carried_tables))
     if teacher.can_generate():
         student.generation_config = copy.deepcopy(teacher.generation_config)
     return student.eval()
@@ -128,6 +117,18 @@ def _choose_layers(
         except InputError as error:
             raise InputError(f"{stack.paths[0]}: {error}") from None
     return kept_layers
+
+
+def _origin(name: str, kept_layers: Mapping[LayerStack, Sequence[int]], carried_tables: Collection[str]) -> str:
+    """The teacher's name of the tensor that the student calls ``name``."""
+    if name.rpartition(".")[0] in carried_tables:
+        return name
+    for stack, kept in kept_layers.items():
+        for path in stack.paths:
+            if name.startswith(f"{path}."):
+                place, _, rest = name.removeprefix(f"{path}.").partition(".")
+                return f"{path}.{kept[int(place)]}.{rest}"
+    return name
 
 
 def _reloaded(config: PreTrainedConfig) -> PreTrainedConfig:

@@ -168,6 +168,10 @@ def _are_alike(layers: nn.ModuleList) -> bool:
     return True
 
 
+def _num_weights(layer: nn.Module) -> int:
+    return sum(weight.numel() for weight in layer.parameters())
+
+
 def _shapes_outside(model: PreTrainedModel, paths: Sequence[str]) -> dict[str, torch.Size]:
     inside = tuple(f"{path}." for path in paths)
     return {name: tensor.shape for name, tensor in model.state_dict().items() if not name.startswith(inside)}
@@ -189,10 +193,10 @@ def _refuse_uncounted_layers(
     if stacks and (depth_is_counted or not isinstance(depth, int) or getattr(config, "is_decoder", False)):
         return
     model_name = type(skeleton).__name__
-    unequal = [path for path, layers in lists.items() if not _are_alike(layers)]
+    unequal = [path for path, layers in lists.items() if len({_num_weights(layer) for layer in layers}) > 1]
     if unequal:
         raise InputError(
-            f"the layers of {unequal[0]} in {model_name} have unequal shapes, so none can take another's place; "
+            f"the layers of {unequal[0]} in {model_name} are unequal in size, so none can take another's place; "
             "use another model as the student"
         )
     raise InputError(

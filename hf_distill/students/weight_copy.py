@@ -30,8 +30,8 @@ def copy_weights(teacher: PreTrainedModel, student: PreTrainedModel, origin_of: 
     """
     originals = dict(_named_tensors(teacher))
     devices = {tensor.device for tensor in originals.values()}
-    device = devices.pop() if len(devices) == 1 else torch.device("cpu")
-    if devices:
+    device = next(iter(devices)) if len(devices) == 1 else torch.device("cpu")
+    if len(devices) > 1:
         logger.info("The teacher is spread over several devices; the student is built on the CPU.")
     copies: dict[int, Tensor] = {}
     for name, placeholder in list(_named_tensors(student)):

@@ -68,10 +68,10 @@ def test_generation_settings_are_copied():
 
 def test_gradient_checkpointing_and_hooks_stay_with_the_teacher():
     teacher = tiny_bert()
-    teacher.gradient_checkpointing_enable()
+    teacher.activation_checkpointing_enable()
     teacher.register_forward_hook(lambda *_: None)
     student = create_student(teacher)
-    assert not student.is_gradient_checkpointing
+    assert not student.is_activation_checkpointing
     assert not student._forward_hooks
 
 

@@ -29,10 +29,8 @@ BART = {
     "d_model": 32,
     "encoder_layers": 4,
     "decoder_layers": 3,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 37,
-    "decoder_ffn_dim": 37,
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 37),
     "max_position_embeddings": 64,
     "pad_token_id": 0,
     "eos_token_id": 2,
@@ -220,9 +218,8 @@ def cut(teacher, case):
             attention.has_relative_attention_bias = True
         setattr(model.get_submodule(parent), leaf, new)
         setattr(model.config, count, len(case.layers))
-    for name in ("layer_types", "attention_window"):
-        if hasattr(model.config, name):
-            setattr(model.config, name, [getattr(model.config, name)[index] for index in case.layers])
+    for name in {"layer_types", "attention_window"} & vars(model.config).keys():
+        setattr(model.config, name, [getattr(model.config, name)[index] for index in case.layers])
     return model
 
 
@@ -266,8 +263,7 @@ def test_every_tensor_is_a_copy_of_the_teachers(student, teacher, case):
 
 def test_tied_weights_stay_tied(student, teacher, case):
     assert tied_groups(student) == tied_groups(teacher)
-    lm_heads = ("ForMaskedLM", "LMHeadModel", "BartForConditionalGeneration", "Gemma2ForCausalLM")
-    if case.model.__name__.endswith(lm_heads):
+    if case.model.__name__.endswith(("ForMaskedLM", "LMHeadModel", "ForConditionalGeneration", "Gemma2ForCausalLM")):
         assert tied_groups(student)
 
 

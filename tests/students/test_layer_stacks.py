@@ -93,7 +93,7 @@ def test_shared_layers_are_refused(groups, layers):
 def test_unequal_layers_are_refused(depths):
     heads = [2] * len(depths)
     config = hf.SwinConfig(image_size=32, patch_size=2, embed_dim=8, depths=depths, num_heads=heads, window_size=2)
-    with pytest.raises(InputError, match="layers of .*encoder.layers in SwinForImageClassification have unequal"):
+    with pytest.raises(InputError, match="layers of .*encoder.layers in SwinForImageClassification are unequal"):
         create_student(hf.SwinForImageClassification(config), num_layers=1)
 
 

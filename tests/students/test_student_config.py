@@ -102,8 +102,7 @@ def test_lists_follow_the_layers(model_class, config, layers, expected, tmp_path
         assert torch.equal(tensor, loaded_tensor)
 
 
-def test_losing_every_layer_of_a_kind_is_told(caplog, monkeypatch):
-    monkeypatch.setattr(hf.logging.get_logger("hf_distill"), "propagate", True, raising=False)
+def test_losing_every_layer_of_a_kind_is_told(caplog):
     teacher = hf.Gemma2Model(hf.Gemma2Config(**SMALL, num_key_value_heads=2, head_dim=8))
     create_student(teacher, layers=[0, 1])
     assert "full_attention" not in caplog.text
@@ -144,10 +143,10 @@ def test_stages_of_a_backbone_follow_the_layers(tmp_path):
 
 
 def test_a_configuration_that_would_not_load_again_is_refused():
-    config = hf.BertConfig(**SMALL)
-    config.per_layer_config = {3: {"intermediate_size": 16}}
-    teacher = hf.LlamaForCausalLM(
-        hf.LlamaConfig(**SMALL, num_key_value_heads=2, per_layer_config={3: {"intermediate_size": 16}})
-    )
-    with pytest.raises(InputError, match="would not load again"):
-        create_student(teacher, layers=[0, 3])
+    heads = {"linear_num_key_heads": 2, "linear_num_value_heads": 2}
+    heads |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
+    config = hf.OlmoHybridConfig(**SMALL, **heads, num_key_value_heads=4, layer_types=["linear_attention", FULL] * 2)
+    teacher = hf.OlmoHybridForCausalLM(config)
+    with pytest.raises(InputError, match="would not load again .*at least one attention layer.*choose other layers"):
+        create_student(teacher, layers=[0, 2])
+    assert create_student(teacher, layers=[0, 3]).config.layer_types == ["linear_attention", FULL]

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub import conftest as loopback_hub
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer, set_seed
+
+hub = loopback_hub.hub
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 GOOD, BAD, OTHER = ["good", "great", "fine"], ["bad", "awful", "poor"], "film plot actor scene the a is was".split()
@@ -58,6 +61,12 @@ def shelf(tmp_path_factory):
     (folder / "binary.csv").write_bytes(bytes(range(256)) * 8)
     (folder / "not-a-model").mkdir()
     return folder
+
+
+@pytest.fixture(autouse=True)
+def quick_comparison(monkeypatch):
+    """Latency is not what these tests look at."""
+    monkeypatch.setattr("hf_distill.workflow.distillation_run.TIME_BUDGET", 0.2)
 
 
 @pytest.fixture

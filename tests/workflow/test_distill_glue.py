@@ -11,12 +11,6 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from hf_distill.evaluation import DistillationReport
 
 
-@pytest.fixture(autouse=True)
-def quick_comparison(monkeypatch):
-    """Latency is not what these tests look at."""
-    monkeypatch.setattr("hf_distill.workflow.distillation_run.TIME_BUDGET", 0.2)
-
-
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "out"
