@@ -8,8 +8,8 @@ from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.models.bart.modeling_bart import shift_tokens_right
 
-from hf_distill.losses.problem_type import classifies_whole_examples
 from hf_distill.model_wrappers import forward_parameters
+from hf_distill.problem_type import classifies_whole_examples
 
 
 def predicts_next_token(model: Any) -> bool:

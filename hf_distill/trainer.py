@@ -18,8 +18,8 @@ from hf_distill.label_alignment import predicts_next_token, with_decoder_inputs
 from hf_distill.loss_monitor import LossMonitor
 from hf_distill.losses.counted_items import EXAMPLE_MASK, CountedItems, ItemCounts, find_counted_items
 from hf_distill.losses.objective import DistillationObjective
-from hf_distill.losses.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
 from hf_distill.model_wrappers import forward_parameters, unwrapped
+from hf_distill.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
 from hf_distill.repeated_rows import rows_that_count
 from hf_distill.resumable_trainer import ResumableTrainer
 from hf_distill.sharding import name_layers_to_shard

@@ -4,9 +4,9 @@ from hf_distill.losses.binary_soft_target_loss import binary_soft_target_loss
 from hf_distill.losses.hard_target_loss import hard_target_loss
 from hf_distill.losses.hidden_state_loss import hidden_state_loss
 from hf_distill.losses.objective import DistillationObjective
-from hf_distill.losses.problem_type import ProblemType
 from hf_distill.losses.soft_score_loss import soft_score_loss
 from hf_distill.losses.soft_target_loss import soft_target_loss
+from hf_distill.problem_type import ProblemType
 
 __all__ = [
     "DistillationObjective",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hf_distill.losses.problem_type import IGNORE_INDEX, ProblemType
+from hf_distill.problem_type import IGNORE_INDEX, ProblemType
 
 EXAMPLE_MASK = "example_mask"
 """Key under which a batch carries ``(batch,)`` booleans, False for rows that a sampler repeated."""

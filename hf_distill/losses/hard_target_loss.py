@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_distill.losses.problem_type import IGNORE_INDEX, ProblemType
+from hf_distill.problem_type import IGNORE_INDEX, ProblemType
 
 
 def hard_target_loss(

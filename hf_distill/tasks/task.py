@@ -7,11 +7,12 @@ from typing import Any
 
 from datasets import Dataset, Features, Sequence, Value
 
+from hf_distill.problem_type import ProblemType
 from hf_distill.tasks.split import Split
 
-SINGLE_LABEL = "single_label_classification"
-MULTI_LABEL = "multi_label_classification"
-REGRESSION = "regression"
+SINGLE_LABEL = ProblemType.SINGLE_LABEL.value
+MULTI_LABEL = ProblemType.MULTI_LABEL.value
+REGRESSION = ProblemType.REGRESSION.value
 
 _METRICS = {
     SINGLE_LABEL: ("accuracy", "f1"),

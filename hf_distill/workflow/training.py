@@ -22,21 +22,7 @@ def train(
     teacher: PreTrainedModel | None = None,
 ) -> DistillationTrainer:
     """Train, or go on training where ``args.resume_from_checkpoint`` says; the result is saved in ``output_dir``."""
-    trainer = make_trainer(model, args, data, tokenizer, teacher)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    trainer.save_model()
-    return trainer
-
-
-def make_trainer(
-    model: PreTrainedModel,
-    args: DistillationTrainingArguments,
-    data: TaskData,
-    tokenizer: PreTrainedTokenizerBase,
-    teacher: PreTrainedModel | None = None,
-) -> DistillationTrainer:
-    """A trainer with the task's rows, metrics and padding."""
-    return DistillationTrainer(
+    trainer = DistillationTrainer(
         model=model,
         teacher_model=teacher,
         args=args,
@@ -46,6 +32,9 @@ def make_trainer(
         data_collator=data.collator,
         compute_metrics=data.compute_metrics,
     )
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.save_model()
+    return trainer
 
 
 def without_teacher(

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hf_distill.losses.counted_items import EXAMPLE_MASK, find_counted_items
-from hf_distill.losses.problem_type import ProblemType
+from hf_distill.problem_type import ProblemType
 
 TOKENS = torch.ones(3, 5, dtype=torch.long)
 ATTENDED = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]])

@@ -5,7 +5,7 @@ from transformers import BertForMaskedLM, BertForMultipleChoice, BertForTokenCla
 from transformers.modeling_utils import PreTrainedModel
 
 from hf_distill.losses import ProblemType
-from hf_distill.losses.problem_type import infer_problem_type
+from hf_distill.problem_type import infer_problem_type
 
 CLASSES, SEVERAL, SCORES = torch.tensor([0, 2]), torch.eye(3)[:2], torch.tensor([0.5, 2.0])
 
