@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from hf_distill.errors import InputError
-
-LAYER_SELECTIONS = ("alternate", "spaced", "first", "last")
+from hf_distill.students.layer_selection import LAYER_SELECTIONS
 
 
 @dataclass
