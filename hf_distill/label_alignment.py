@@ -31,6 +31,8 @@ def with_decoder_inputs(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs: A batch, with ``labels`` of shape ``(batch, target_length)`` where there are any.
     """
     labels = inputs.get("labels")
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return inputs
     if labels is None or labels.dim() < 2 or classifies_whole_examples(model):
         return inputs
     if "decoder_input_ids" in inputs or "decoder_input_ids" not in forward_parameters(model):

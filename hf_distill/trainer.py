@@ -294,6 +294,11 @@ class DistillationTrainer(ResumableTrainer):
 
 
 def _check_arguments(args: DistillationTrainingArguments, compute_loss_func: Any = None, **kwargs: Any) -> None:
+    if not isinstance(args, DistillationTrainingArguments):
+        raise InputError(
+            f"args is a {type(args).__name__}, which knows no temperature and no weights: pass "
+            "DistillationTrainingArguments, which takes everything that TrainingArguments does."
+        )
     if args.n_gpu > 1:
         raise InputError(
             f"One process sees {args.n_gpu} GPUs, and DataParallel would average over them wrongly: start one "

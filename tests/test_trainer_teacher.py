@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import PaddingCollator, random_rows, tiny_bert
 from safetensors import safe_open
-from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
+from transformers import TrainerCallback, TrainingArguments, ViTConfig, ViTForImageClassification
 from two_processes.cases import (
     CASES,
     distilbert_of_bert,
@@ -330,3 +330,9 @@ def test_a_loss_of_ones_own_is_refused_since_it_would_be_ignored(make_arguments)
     args = make_arguments(soft_target_weight=0.0)
     with pytest.raises(InputError, match="compute_loss_func"):
         DistillationTrainer(model=tiny_bert(layers=1), args=args, compute_loss_func=lambda *args, **kwargs: 0)
+
+
+def test_plain_training_arguments_are_refused(tmp_path):
+    args = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    with pytest.raises(InputError, match="DistillationTrainingArguments"):
+        DistillationTrainer(tiny_bert(layers=2), tiny_bert(), args)
