@@ -97,9 +97,10 @@ def agreement_text(report: "DistillationReport") -> str:
 
 def teacher_text(report: "DistillationReport") -> str:
     """The teacher's name and, if it came from the Hub, its revision."""
-    if report.teacher_revision is None:
-        return f"{report.teacher_name} (local folder)"
-    return f"{report.teacher_name}, revision {report.teacher_revision}"
+    if report.teacher_revision is not None:
+        return f"{report.teacher_name}, revision {report.teacher_revision}"
+    is_packaged = report.teacher_name.startswith("package:")
+    return report.teacher_name if is_packaged else f"{report.teacher_name} (local folder)"
 
 
 def layers_text(report: "DistillationReport") -> str:
