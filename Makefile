@@ -7,12 +7,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Accelerate gives PyTorch a single thread on a CPU unless it is told how many.
+CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 QUICKSTART_ARGUMENTS ?=
 
 .PHONY: quickstart test test-all check clean
 
 quickstart: $(VENV)/.data
-	$(BIN)/accelerate launch --num_processes 1 scripts/distill_glue.py configs/quickstart.yaml $(QUICKSTART_ARGUMENTS)
+	$(BIN)/accelerate launch --num_processes 1 --num_cpu_threads_per_process $(CORES) \
+	    scripts/distill_glue.py configs/quickstart.yaml --overwrite_output_dir $(QUICKSTART_ARGUMENTS)
 
 test: $(VENV)/.test $(VENV)/.data
 	$(BIN)/python -m pytest

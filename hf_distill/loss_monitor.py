@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
+
+_SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 class LossMonitor:
@@ -73,22 +76,32 @@ class LossMonitor:
         )
 
 
-def raise_if_weights_not_finite(model: nn.Module, step: int) -> None:
+def raise_if_weights_not_finite(model: nn.Module, step: int, accelerator: Accelerator | None = None) -> None:
     """Refuse to go on with weights that hold a NaN or an infinity, whatever the loss said before.
 
+    Args:
+        model: Its weights are the same on all processes, or sharded over them.
+        step: The optimiser step, for the message.
+        accelerator: Needed where the weights are sharded: then all processes ask, and all of them stop.
+
     Raises:
-        FloatingPointError: Names the first such weight.
+        FloatingPointError: Names the first such weight of this process.
     """
     weights = [(name, weight) for name, weight in model.named_parameters() if weight.is_floating_point()]
-    finite = torch.stack([torch.isfinite(_local(weight)).all() for _, weight in weights])
-    if not finite.all():
-        name = next(name for (name, _), is_finite in zip(weights, finite.tolist(), strict=True) if not is_finite)
+    device = weights[0][1].device
+    finite = torch.stack([torch.isfinite(_local(weight)).all().to(device) for _, weight in weights])
+    lost = (~finite).any().long()
+    if accelerator is not None and accelerator.distributed_type in _SHARDING:
+        lost = accelerator.reduce(lost.to(accelerator.device), reduction="sum")
+    if lost:
+        names = [name for (name, _), is_finite in zip(weights, finite.tolist(), strict=True) if not is_finite]
+        which = names[0] if names else "of another process"
         raise FloatingPointError(
-            f"The weight {name} is not finite after step {step}, so nothing is saved: a gradient overflowed. "
+            f"The weight {which} is not finite after step {step}, so nothing is saved: a gradient overflowed. "
             "Resume from an earlier checkpoint with a lower learning rate, or bf16 instead of fp16."
         )
 
 
 def _local(weight: Tensor) -> Tensor:
-    """This process's part of a sharded weight; an unsharded one as it is."""
-    return weight.to_local() if hasattr(weight, "to_local") else weight
+    """This process's part of a weight that FSDP2 or ZeRO-3 sharded; an unsharded one as it is."""
+    return weight.to_local() if hasattr(weight, "to_local") else getattr(weight, "ds_tensor", weight)

@@ -87,7 +87,7 @@ class ResumableTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the student, unless its weights are not finite."""
-        raise_if_weights_not_finite(self.model, self.state.global_step)
+        raise_if_weights_not_finite(self.model, self.state.global_step, self.accelerator)
         super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

@@ -6,7 +6,6 @@ from transformers import pipeline
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
 from hf_distill.cli import exit_on_input_error, parse_arguments, show_progress
-from hf_distill.hub import PushError
 from hf_distill.workflow.data import shown_example
 from hf_distill.workflow.distillation_run import DistillationRun
 
@@ -22,19 +21,16 @@ def main() -> None:
     run.distil()
     report = run.report()
     if args.should_save:
+        sys.stdout.write(f"\n{report.summary()}\n")
+    run.publication.publish(run.folder)
+    if args.should_save:
         example = shown_example(run.data.task)
-        answer = pipeline("text-classification", model=str(run.folder))(example)
+        student = pipeline("text-classification", model=str(run.folder), trust_remote_code=models.trust_remote_code)
         sys.stdout.write(
-            f"\n{report.summary()}\n"
             f"The student is in {run.folder}, an ordinary Hugging Face model:\n\n"
-            f'>>> pipeline("text-classification", model="{run.folder}")({example!r})\n{answer}\n'
+            f'>>> pipeline("text-classification", model="{run.folder}")({example!r}, truncation=True)\n'
+            f"{student(example, truncation=True)}\n"
         )
-    try:
-        address = run.publish()
-    except PushError as error:
-        sys.exit(f"error: {error}")
-    if address is not None:
-        sys.stdout.write(f"Pushed to {address}\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from hf_distill.errors import InputError, one_line
+from hf_distill.hub import PushError
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -14,6 +15,8 @@ Result = TypeVar("Result")
 
 def exit_on_input_error(main: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Turn an `InputError` that leaves `main` into ``error: ...`` on stderr and exit code 2, without a traceback.
+
+    A `PushError`, which comes when all is done but the push, gives exit code 1.
 
     Every process of a distributed run meets the same error, so only the first one of each machine prints it.
     Any other exception passes through untouched.
@@ -33,5 +36,8 @@ def exit_on_input_error(main: Callable[Parameters, Result]) -> Callable[Paramete
             if int(os.environ.get("LOCAL_RANK", "0")) <= 0:
                 sys.stderr.write(f"error: {one_line(error)}\n")
             sys.exit(2)
+        except PushError as error:
+            sys.stderr.write(f"error: {one_line(error)}\n")
+            sys.exit(1)
 
     return wrapper

@@ -3,7 +3,7 @@
 from hf_distill.evaluation.comparison import Comparison, compare
 from hf_distill.evaluation.environment import environment
 from hf_distill.evaluation.prediction import predict_logits
-from hf_distill.evaluation.report import DistillationReport, ModelFigures, teacher_identity
+from hf_distill.evaluation.report import DistillationReport, ModelFigures
 
 __all__ = [
     "Comparison",
@@ -12,5 +12,4 @@ __all__ = [
     "compare",
     "environment",
     "predict_logits",
-    "teacher_identity",
 ]

@@ -95,6 +95,19 @@ def agreement_text(report: "DistillationReport") -> str:
     )
 
 
+def task_text(report: "DistillationReport") -> str:
+    """The task's name, or the files' names where the rows are the user's own."""
+    files = own_files(report)
+    return f"texts of one's own ({files})" if files else f"the task {report.task}"
+
+
+def own_files(report: "DistillationReport") -> str | None:
+    """Names of the files the rows came from; ``None`` if they came from a known data set or package."""
+    if "dataset" in report.data or "package" in report.data or not report.data.get("files"):
+        return None
+    return ", ".join(dict.fromkeys(report.data["files"]))
+
+
 def teacher_text(report: "DistillationReport") -> str:
     """The teacher's name and, if it came from the Hub, its revision."""
     if report.teacher_revision is not None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
-
 from hf_distill.evaluation.markdown import report_to_markdown, summary
 from hf_distill.evaluation.publishable import publishable
 from hf_distill.evaluation.retention import Metrics
@@ -116,13 +114,6 @@ class DistillationReport:
         as_json = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         _write_atomically(Path(folder) / REPORT_JSON, as_json + "\n")
         _write_atomically(Path(folder) / REPORT_MARKDOWN, self.to_markdown())
-
-
-def teacher_identity(name_or_path: str, teacher: PreTrainedModel) -> tuple[str, str | None]:
-    """What a report calls a teacher: its Hub id and commit, or a local folder's base name and ``None``."""
-    if os.path.isdir(name_or_path):
-        return Path(name_or_path).resolve().name, None
-    return name_or_path, getattr(teacher.config, "_commit_hash", None) or "main"
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -1,6 +1,8 @@
 """The card that tells where a student came from and what it is worth."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -10,11 +12,13 @@ from hf_distill.evaluation.markdown import (
     cost_table,
     headline,
     layers_text,
+    own_files,
     quality_table,
     settings_table,
+    task_text,
     teacher_text,
 )
-from hf_distill.evaluation.publishable import publishable
+from hf_distill.evaluation.publishable import publishable_command, shortened_path
 from hf_distill.evaluation.report import DistillationReport
 
 PIPELINE = "text-classification"
@@ -28,7 +32,7 @@ def build_model_card(
     example: str | dict[str, str] = "A text to classify.",
     language: str | list[str] | None = None,
     license: str | None = None,
-    command: str | None = None,
+    command: Sequence[str] | None = None,
 ) -> ModelCard:
     """Write the card from the report, with metadata that the Hub reads and checks nothing over the network.
 
@@ -38,15 +42,16 @@ def build_model_card(
 
     Args:
         report: What was measured.
-        model_id: What ``pipeline(model=...)`` is to load: a Hub id, or a folder.
+        model_id: What ``pipeline(model=...)`` is to load: a Hub id, or a folder, of which the base name is shown.
         example: Input for the snippet; ``{"text": ..., "text_pair": ...}`` where the task has two texts.
         language: ISO 639 code(s) of the texts.
         license: As the Hub writes it, for instance ``apache-2.0``.
-        command: What was typed to make the student; absolute paths in it shrink to their last part.
+        command: The words that were typed to make the student; `publishable_command` takes paths and tokens away.
 
     Returns:
         The card; its ``save(folder / "README.md")`` writes it.
     """
+    model_id = _without_folders(model_id)
     name = model_id.rstrip("/").rpartition("/")[2]
     sections = [
         f"# {name}",
@@ -68,6 +73,11 @@ def build_model_card(
     ]
     metadata = _metadata(report, name, language, license).to_yaml()
     return ModelCard("\n\n".join([f"---\n{metadata}\n---", *sections]) + "\n")
+
+
+def _without_folders(model_id: str) -> str:
+    is_folder = model_id.rstrip("/").count("/") > 1 and Path(model_id).is_dir()
+    return Path(model_id).name if is_folder else shortened_path(model_id)
 
 
 def _metadata(
@@ -93,7 +103,7 @@ def _metadata(
 
 def _eval_results(report: DistillationReport) -> list[EvalResult]:
     """The student's scores; an undefined one is left out."""
-    dataset = report.data.get("dataset") or report.task
+    dataset = report.data.get("dataset") or own_files(report) or report.task
     config = report.data.get("config")
     return [
         EvalResult(
@@ -121,7 +131,7 @@ def _introduction(report: DistillationReport) -> str:
     )
     finetuned = " The teacher was fine-tuned on the task first." if report.training.get("finetune_teacher") else ""
     return (
-        f"A student for the task {report.task}, distilled with hf_distill from the teacher {teacher_text(report)}. "
+        f"A student for {task_text(report)}, distilled with hf_distill from the teacher {teacher_text(report)}. "
         f"{origin} and learned from the teacher's predictions, weighted as said below.{finetuned}"
     )
 
@@ -145,10 +155,10 @@ def _origin(report: DistillationReport) -> dict[str, Any]:
     }
 
 
-def _training(report: DistillationReport, command: str | None) -> list[str]:
+def _training(report: DistillationReport, command: Sequence[str] | None) -> list[str]:
     sections = ["### Training", settings_table(report.training)]
     if command is not None:
-        sections.append(f"```bash\n{publishable(command)}\n```")
+        sections.append(f"```bash\n{publishable_command(command)}\n```")
     versions = ", ".join(f"{name} {value}" for name, value in report.environment.items() if _is_version(name))
     return [*sections, f"Made with {versions}."]
 
@@ -159,7 +169,7 @@ def _is_version(name: str) -> bool:
 
 def _limitations(report: DistillationReport) -> str:
     return (
-        f"The student was trained and measured on {report.task} alone, so on other texts it may do worse than its "
-        "teacher by more than the table says. It learned from its teacher's predictions and repeats its errors and "
-        "biases."
+        f"The student was trained and measured on {task_text(report)} alone, so on other texts it may do worse than "
+        "its teacher by more than the table says. It learned from its teacher's predictions and repeats its errors "
+        "and biases."
     )

@@ -1,5 +1,6 @@
 """Push a finished student to the Hub, once."""
 
+import json
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -110,11 +111,18 @@ def student_files(folder: str | Path) -> list[Path]:
 
 def push_again_command(folder: str | Path, repo_id: str, private: bool | None, revision: str | None) -> str:
     """The shell command that pushes a student from the disk."""
-    options = {"private": private, "revision": revision}
-    arguments = [repr(str(folder)), repr(repo_id)]
-    arguments += [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    arguments = [_double_quoted(str(folder)), _double_quoted(repo_id)]
+    if private is not None:
+        arguments.append(f"private={private}")
+    if revision is not None:
+        arguments.append(f"revision={_double_quoted(revision)}")
     code = f"from hf_distill.hub import push_student; push_student({', '.join(arguments)})"
     return f"python -c {shlex.quote(code)}"
+
+
+def _double_quoted(text: str) -> str:
+    """A Python string for a shell word in single quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 class _Failures:

@@ -51,12 +51,15 @@ def prepare_data(
         max_seq_length: Longer texts are cut there, or where the first model or tokenizer ends.
         models: All that will read the rows.
     """
-    limits = [tokenizer.model_max_length]
-    limits += [getattr(model.config, "max_position_embeddings", None) or max_seq_length for model in models]
-    if min(limits) < max_seq_length:
-        logger.warning(f"max_seq_length is {max_seq_length}, and the models read {min(limits)} tokens: using that.")
-    length = min(max_seq_length, *limits)
-    token_types = any("token_type_ids" in forward_parameters(model) for model in models)
+    # Tokenizers saved without a limit would let a pipeline run over the end of the model.
+    longest = min([tokenizer.model_max_length, *(limit for model in models for limit in _position_limits(model))])
+    tokenizer.model_max_length = longest
+    if longest < max_seq_length:
+        logger.warning(f"max_seq_length is {max_seq_length}, and the models read {longest} tokens: using that.")
+    length = min(max_seq_length, longest)
+    # GPT-2's forward takes token types too, but its tokenizer never sends any.
+    takes_types = any("token_type_ids" in forward_parameters(model) for model in models)
+    token_types = takes_types and "token_type_ids" in tokenizer.model_input_names
 
     def tokenized(rows: Dataset) -> Dataset:
         return tokenize(rows, tokenizer, length, token_types)
@@ -68,6 +71,16 @@ def prepare_data(
         collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=compute_metrics(task),
     )
+
+
+def _position_limits(model: PreTrainedModel) -> list[int]:
+    """How many tokens a model reads, where it says so; RoBERTa-like ones count positions from behind the padding's."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is None:
+        return []
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    offsets = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
+    return [limit - max(offsets, default=0)]
 
 
 def shown_example(task: Task) -> Any:

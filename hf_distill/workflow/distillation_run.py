@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
-from transformers import PreTrainedModel, SchedulerType
+from transformers import IntervalStrategy, PreTrainedModel, SchedulerType
 from transformers.utils import logging
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
-from hf_distill.evaluation import DistillationReport, compare, environment, teacher_identity
-from hf_distill.hub import build_model_card, push_student
-from hf_distill.model_names import resolve_model_name
-from hf_distill.tasks import load_task
+from hf_distill.checkpoints import checkpoint_to_resume_from
+from hf_distill.errors import InputError
+from hf_distill.evaluation import DistillationReport, compare, environment
+from hf_distill.hub import build_model_card
+from hf_distill.tasks import Task, load_task
 from hf_distill.teachers.pairing import check_pair, check_tokenizers
 from hf_distill.workflow.data import TaskData, prepare_data, shown_example
-from hf_distill.workflow.models import check_labels, load_classifier, load_teacher, load_tokenizer, make_student
+from hf_distill.workflow.models import (
+    Source,
+    check_labels,
+    load_classifier,
+    load_teacher,
+    load_tokenizer,
+    make_student,
+)
 from hf_distill.workflow.output_folder import BASELINE_FOLDER, check_output_folder, claim_output_folder
+from hf_distill.workflow.publication import Publication
 from hf_distill.workflow.teacher_finetuning import finetuned_teacher_folder
 from hf_distill.workflow.training import Stopwatch, train, without_teacher
 
@@ -38,7 +48,7 @@ class DistillationRun:
     Args:
         models: Who teaches and who learns.
         data_arguments: Which rows.
-        args: How. ``push_to_hub`` is acted upon once, by :meth:`publish`, and not by the trainer.
+        args: How. ``push_to_hub`` is acted upon once, at the end, by ``publication``, and not by the trainer.
 
     Raises:
         InputError: Something that was asked for cannot work.
@@ -47,44 +57,47 @@ class DistillationRun:
     def __init__(
         self, models: ModelArguments, data_arguments: DataArguments, args: DistillationTrainingArguments
     ) -> None:
-        check_output_folder(args)
+        check_output_folder(args, models, data_arguments)
         self.models, self.data_arguments, self.args = models, data_arguments, args
-        self._pushes, args.push_to_hub = args.push_to_hub, False
+        self.publication = Publication(args)
         self.folder = Path(str(args.output_dir))
+        if isinstance(args.resume_from_checkpoint, str):
+            checkpoint_to_resume_from(args.resume_from_checkpoint, self.folder, args.world_size)
         task = load_task(data_arguments)
-        self.teacher_tokenizer = load_tokenizer(
-            models.teacher_name_or_path, models.teacher_revision, models.trust_remote_code
-        )
+        _check_best_metric(args, task)
+        self.teacher_source = Source.find(models.teacher_name_or_path, models.teacher_revision)
+        self.student_source: Source | None = None
+        self.teacher_tokenizer = load_tokenizer(self.teacher_source, models.trust_remote_code)
         self.tokenizer = self.teacher_tokenizer
         if models.student_name_or_path is not None:
-            self.tokenizer = load_tokenizer(
-                models.student_name_or_path, models.student_revision, models.trust_remote_code
-            )
+            self.student_source = Source.find(models.student_name_or_path, models.student_revision)
+            self.tokenizer = load_tokenizer(self.student_source, models.trust_remote_code)
             check_tokenizers(self.tokenizer, self.teacher_tokenizer)
-        self.teacher, self._untrained = load_teacher(models, task, args)
-        self.teacher_name, self.teacher_revision = _identity(models.teacher_name_or_path, self.teacher)
-        student = make_student(models, task, args, self.teacher)
+        self.teacher, self._untrained = load_teacher(self.teacher_source, models, task, self.teacher_tokenizer, args)
+        student = self._new_student(task)
         check_pair(student, self.teacher, args.hidden_state_weight > 0, self.tokenizer)
         pair = [self.teacher, student]
         self.data: TaskData = prepare_data(task, self.teacher_tokenizer, data_arguments.max_seq_length, pair)
+        self.tokenizer.model_max_length = self.teacher_tokenizer.model_max_length
+        _hint_at_idle_cores(args)
         self.stopwatch = Stopwatch()
 
     def distil(self) -> None:
         """Fine-tune the teacher if asked to, train the student, and train the baseline if asked to."""
-        claim_output_folder(self.args, self._settings())
+        claim_output_folder(self.args, self.models, self.data_arguments)
         self.stopwatch.lap("preparing")
         if self.models.finetune_teacher:
             logger.info(f"Fine-tuning the teacher on {self._rows()}.")
             folder = finetuned_teacher_folder(
                 self.teacher, self._untrained, self.models, self.args, self.data, self.teacher_tokenizer
             )
-            self.teacher = self._load(folder)
+            self._teaching = Source.find(folder)
+            self.teacher = self._load(self._teaching)
             self.stopwatch.lap("finetuning the teacher")
         else:
-            folder = resolve_model_name(self.models.teacher_name_or_path)
-        self._teacher_folder = folder
-        baseline = make_student(self.models, self.data.task, self.args, self.teacher) if self.models.baseline else None
-        student = make_student(self.models, self.data.task, self.args, self.teacher)
+            self._teaching = self.teacher_source
+        baseline = self._new_student(self.data.task) if self.models.baseline else None
+        student = self._new_student(self.data.task)
         self.student_layers = getattr(student.config, "distilled_from_layers", None)
         logger.info(
             f"Distilling a student of {student.num_parameters() / 1e6:.1f} M parameters from a teacher of "
@@ -103,15 +116,15 @@ class DistillationRun:
         task, args = self.data.task, self.args
         logger.info("Comparing teacher and student on the same rows.")
         # Loaded anew: the one that taught may be cast or sharded.
-        teacher = self._load(self._teacher_folder)
+        teacher = self._load(self._teaching)
         comparison = compare(
             task,
             teacher,
-            self._load(str(self.folder)),
+            self._load(Source.find(str(self.folder))),
             self.data.evaluation,
             self.data.collator,
             self.data.compute_metrics,
-            baseline=self._load(str(self.folder / BASELINE_FOLDER)) if self.models.baseline else None,
+            baseline=self._load(Source.find(str(self.folder / BASELINE_FOLDER))) if self.models.baseline else None,
             teacher_columns=check_labels(teacher, task, "teacher"),
             batch_size=args.per_device_eval_batch_size,
             time_budget=TIME_BUDGET,
@@ -120,8 +133,8 @@ class DistillationRun:
         report = DistillationReport(
             task=task.name,
             primary_metric=task.primary_metric,
-            teacher_name=self.teacher_name,
-            teacher_revision=self.teacher_revision,
+            teacher_name=self.teacher_source.public_name,
+            teacher_revision=self.teacher_source.commit,
             student_layers=self.student_layers,
             data=task.source,
             objective=self._objective(),
@@ -133,36 +146,12 @@ class DistillationRun:
             report.save(self.folder)
             card = build_model_card(
                 report,
-                model_id=self.hub_model_id if self._pushes else str(args.output_dir),
+                model_id=self.publication.repo_id or str(args.output_dir),
                 example=shown_example(task),
-                command=shlex.join(["python", *sys.argv]),
+                command=["python", *sys.argv],
             )
             card.save(self.folder / "README.md")
         return report
-
-    def publish(self) -> str | None:
-        """Push student, tokenizer, card and report to the Hub, if ``push_to_hub`` was asked for.
-
-        Returns:
-            The address of the repository.
-
-        Raises:
-            PushError: It did not arrive; the student is still on disk.
-        """
-        if not self._pushes or not PartialState().is_main_process:
-            return None
-        return push_student(
-            self.folder,
-            self.hub_model_id,
-            token=self.args.hub_token,
-            private=self.args.hub_private_repo,
-            revision=self.args.hub_revision,
-        )
-
-    @property
-    def hub_model_id(self) -> str:
-        """Where the student goes on the Hub."""
-        return self.args.hub_model_id or self.folder.resolve().name
 
     def _rows(self) -> str:
         return f"{len(self.data.train):,} rows"
@@ -173,9 +162,12 @@ class DistillationRun:
             args.resume_from_checkpoint = True
         return args
 
-    def _load(self, folder: str) -> PreTrainedModel:
+    def _new_student(self, task: Task) -> PreTrainedModel:
+        return make_student(self.student_source, self.models, task, self.tokenizer, self.args, self.teacher)
+
+    def _load(self, source: Source) -> PreTrainedModel:
         model, _ = load_classifier(
-            folder, None, self.data.task, self.args, self.models.trust_remote_code, new_head=False
+            source, self.data.task, self.tokenizer, self.args, self.models.trust_remote_code, new_head=False
         )
         return model.eval().to(self.args.device)
 
@@ -209,13 +201,24 @@ class DistillationRun:
         selects = self.models.layers is None and self.models.student_name_or_path is None
         return self.models.layer_selection if selects else None
 
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "models": vars(self.models),
-            "data": vars(self.data_arguments),
-            "training": self.args.to_sanitized_dict(),
-        }
+
+def _check_best_metric(args: DistillationTrainingArguments, task: Task) -> None:
+    """Trainer would notice at the first evaluation, when an epoch is over."""
+    if args.metric_for_best_model is None or args.eval_strategy == IntervalStrategy.NO:
+        return
+    splits = [f"{split}_" for split in task.evaluation] if len(task.evaluation) > 1 else [""]
+    known = [f"{split}{metric}" for split in splits for metric in ("loss", *task.metrics)]
+    if args.metric_for_best_model.removeprefix("eval_") not in known:
+        raise InputError(
+            f"metric_for_best_model is {args.metric_for_best_model!r}, and the task {task.name!r} is scored by "
+            f"{', '.join(known)}; name one of these."
+        )
 
 
-def _identity(name: str, teacher: PreTrainedModel) -> tuple[str, str | None]:
-    return (name, None) if name.startswith("package:") else teacher_identity(name, teacher)
+def _hint_at_idle_cores(args: DistillationTrainingArguments) -> None:
+    cores = os.cpu_count() or 1
+    if args.device.type == "cpu" and args.world_size == 1 and torch.get_num_threads() == 1 < cores:
+        logger.info(
+            f"PyTorch was given 1 of {cores} cores, as `accelerate launch` does on a CPU unless it is told otherwise: "
+            f"--num_cpu_threads_per_process {cores}."
+        )

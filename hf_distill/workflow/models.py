@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -18,7 +20,8 @@ from transformers import (
     set_seed,
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-from transformers.utils import logging
+from transformers.utils import CONFIG_NAME, cached_file, logging
+from transformers.utils.hub import extract_commit_hash
 
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments
 from hf_distill.errors import InputError, one_line
@@ -31,23 +34,73 @@ from hf_distill.teachers.label_matching import are_placeholders
 logger = logging.get_logger(__name__)
 
 
-def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from.
+
+    Attributes:
+        name: As it was given: a folder, a Hub id or ``package:...``.
+        path: What ``from_pretrained`` takes.
+        commit: On the Hub, what the revision stood for when the run began; None for a folder.
+    """
+
+    name: str
+    path: str
+    commit: str | None
+
+    @classmethod
+    def find(cls, name: str, revision: str | None = None) -> Source:
+        """Find a model, and pin the commit so that all that is loaded later is of the same one.
+
+        Raises:
+            InputError: There is no such model.
+        """
+        path = resolve_model_name(name)
+        with _loading(name, "configuration"):
+            file = cached_file(path, CONFIG_NAME, revision=revision or "main")
+        return cls(name, path, None if Path(path).is_dir() else extract_commit_hash(file, None))
+
+    @property
+    def public_name(self) -> str:
+        """Its name without the folders of this machine."""
+        return Path(self.path).resolve().name if Path(self.name).is_dir() else self.name
+
+
+def load_tokenizer(source: Source, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to a checkpoint; one without a padding token pads with its end token.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or it knows no token to pad with.
     """
-    with _loading(name, "tokenizer"):
+    with _loading(source.name, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
-            resolve_model_name(name), revision=revision or "main", trust_remote_code=trust_remote_code
+            source.path, revision=source.commit or "main", trust_remote_code=trust_remote_code
+        )
+    # Without any of its files transformers makes an empty tokenizer from the configuration alone.
+    names = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
+    missing_is_fine = {"_raise_exceptions_for_missing_entries": False}
+    revision = source.commit or "main"
+    if not any(cached_file(source.path, name, revision=revision, **missing_is_fine) for name in names):
+        raise InputError(
+            f"{source.name!r} holds no tokenizer ({', '.join(sorted(names))}), and without one every word would be "
+            "unknown; save it there with tokenizer.save_pretrained."
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token is None:
+        raise InputError(
+            f"The tokenizer of {source.name!r} has neither a padding nor an end token, so texts cannot be put into "
+            "one batch; give it a pad_token and save it again."
+        )
     return tokenizer
 
 
 def load_teacher(
-    models: ModelArguments, task: Task, args: DistillationTrainingArguments
+    source: Source,
+    models: ModelArguments,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    args: DistillationTrainingArguments,
 ) -> tuple[PreTrainedModel, list[str]]:
     """The teacher as it was published, its head new where it fits the task no longer.
 
@@ -57,25 +110,24 @@ def load_teacher(
     Raises:
         InputError: It cannot be loaded, was made for other labels, or has a head that was never trained.
     """
-    name = models.teacher_name_or_path
     teacher, untrained = load_classifier(
-        name, models.teacher_revision, task, args, models.trust_remote_code, new_head=models.finetune_teacher
+        source, task, tokenizer, args, models.trust_remote_code, new_head=models.finetune_teacher
     )
     if models.finetune_teacher:
         return teacher, untrained
     if untrained:
         raise InputError(
-            f"The teacher {name!r} has no trained head for this task (missing: {', '.join(untrained)}), so it would "
-            "teach noise; name a fine-tuned teacher, or add --finetune_teacher to train it on the task first."
+            f"The teacher {source.name!r} has no trained head for this task (missing: {', '.join(untrained)}), so it "
+            "would teach noise; name a fine-tuned teacher, or add --finetune_teacher to train it on the task first."
         )
-    check_labels(teacher, task, f"teacher {name!r}")
+    check_labels(teacher, task, f"teacher {source.name!r}")
     return teacher, []
 
 
 def load_classifier(
-    name: str,
-    revision: str | None,
+    source: Source,
     task: Task,
+    tokenizer: PreTrainedTokenizerBase,
     args: DistillationTrainingArguments,
     trust_remote_code: bool = False,
     new_head: bool = True,
@@ -83,9 +135,9 @@ def load_classifier(
     """A sequence classifier in fp32 and whole on every process.
 
     Args:
-        name: Folder, Hub id or ``package:...``.
-        revision: On the Hub.
+        source: Its checkpoint.
         task: Its labels are the head's where ``new_head`` is true.
+        tokenizer: Tells which token is padding to a model that does not know.
         args: The run; its seed draws the weights that the checkpoint lacks.
         trust_remote_code: Run code that the checkpoint brings along.
         new_head: Make the head fit the task; the checkpoint's stays where it fits already.
@@ -93,15 +145,16 @@ def load_classifier(
     Returns:
         The model, and the names of the weights that were drawn at random.
     """
-    path = resolve_model_name(name)
-    common: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
-    with _loading(name, "model"), whole_weights(args):
-        config = AutoConfig.from_pretrained(path, **common)
+    common: dict[str, Any] = {"revision": source.commit or "main", "trust_remote_code": trust_remote_code}
+    with _loading(source.name, "model"), whole_weights(args):
+        config = AutoConfig.from_pretrained(source.path, **common)
         if new_head:
             _fit_head(config, task)
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = tokenizer.pad_token_id
         set_seed(args.seed)
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            path,
+            source.path,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=new_head,
@@ -115,18 +168,20 @@ def load_classifier(
 
 
 def make_student(
-    models: ModelArguments, task: Task, args: DistillationTrainingArguments, teacher: PreTrainedModel
+    source: Source | None,
+    models: ModelArguments,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    args: DistillationTrainingArguments,
+    teacher: PreTrainedModel,
 ) -> PreTrainedModel:
     """The student before training: the teacher's layers, or another checkpoint; its classes numbered as the task's.
 
     Raises:
         InputError: The layers or the checkpoint cannot be had.
     """
-    if models.student_name_or_path is not None:
-        student, _ = load_classifier(
-            models.student_name_or_path, models.student_revision, task, args, models.trust_remote_code
-        )
-        return student
+    if source is not None:
+        return load_classifier(source, task, tokenizer, args, models.trust_remote_code)[0]
     student = create_student(teacher, models.num_layers, models.layers, models.layer_selection)
     if task.label_names is not None:
         if are_placeholders(label_names(student)):
@@ -146,6 +201,12 @@ def check_labels(model: PreTrainedModel, task: Task, whose: str) -> list[int] | 
     Raises:
         InputError: It was made for another task.
     """
+    learnt = getattr(model.config, "problem_type", None)
+    if learnt is not None and learnt != task.problem_type:
+        raise InputError(
+            f"The {whose} was trained for {learnt} and the task {task.name!r} is {task.problem_type}, so its scores "
+            "mean something else; name a model of the same task."
+        )
     if task.label_names is None:
         if model.config.num_labels != 1:
             raise InputError(
@@ -189,7 +250,7 @@ def _loading(name: str, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         what_to_do = "name a folder written by save_pretrained, or a model of the Hub"
         if not Path(name).exists() and os.environ.get("HF_HUB_OFFLINE"):
             what_to_do = f"{name!r} is no folder here, and the Hub is switched off (HF_HUB_OFFLINE)"

@@ -3,65 +3,168 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_distill.arguments import DistillationTrainingArguments
+from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, StudentArguments
 from hf_distill.errors import InputError
+from hf_distill.workflow.run_settings import check_held_out_rows, check_same_run, read_run_settings, run_settings
 
 RUN_FILE = "run.json"
 TEACHER_FOLDER = "teacher"
 TEACHER_TRAINING_FOLDER = "teacher-training"
 BASELINE_FOLDER = "baseline"
+_UNFINISHED_RUN_FILE = f".{RUN_FILE}.tmp"
 _LEFTOVERS = (f"{PREFIX_CHECKPOINT_DIR}-*", TEACHER_TRAINING_FOLDER, BASELINE_FOLDER, "runs", "README.md", "*.json")
 
 
-def check_output_folder(args: DistillationTrainingArguments) -> None:
-    """Refuse a folder that holds anything already, unless that is a run to resume or to overwrite.
+def check_output_folder(
+    args: DistillationTrainingArguments, models: ModelArguments | StudentArguments, data_arguments: DataArguments
+) -> None:
+    """Refuse, before anything is loaded, what would lose files or pass one run off as another; writes nothing.
+
+    A folder that holds anything already must be a run to resume, with the same settings, or to overwrite, and models
+    and rows must not lie where the run writes. The rows to compare on must not be those to learn from.
+
+    Args:
+        args: The run.
+        models: Which models it starts from.
+        data_arguments: Which rows it reads.
 
     Raises:
         InputError: Says what was found there and how to go on.
     """
     folder = Path(str(args.output_dir))
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"output_dir is {str(folder)!r}, which is a file; name a folder.")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not _is_run(folder):
-        raise InputError(
-            f"output_dir {str(folder)!r} holds files that are not of a run, and they are left alone; "
-            "name a new or empty folder."
-        )
-    if not (args.overwrite_output_dir or args.resume_from_checkpoint):
-        raise InputError(
-            f"output_dir {str(folder)!r} holds another run, which would be lost; name another folder, or add "
-            "--resume_from_checkpoint to go on with it or --overwrite_output_dir to replace it."
-        )
+    check_held_out_rows(data_arguments)
+    _check_writable(folder)
+    _check_models_elsewhere(folder, models)
+    resumes = args.resume_from_checkpoint
+    if _holds_anything(folder):
+        if not _is_run(folder):
+            raise InputError(
+                f"output_dir {str(folder)!r} holds files that are not of a run, and they are left alone; "
+                "name a new or empty folder."
+            )
+        if not (args.overwrite_output_dir or resumes):
+            raise InputError(
+                f"output_dir {str(folder)!r} holds another run, which would be lost; name another folder, or add "
+                "--resume_from_checkpoint to go on with it or --overwrite_output_dir to replace it."
+            )
+        if not resumes:
+            _check_rows_survive(folder, data_arguments)
+    if resumes:
+        _check_resumed_run(folder, args, models, data_arguments)
 
 
-def claim_output_folder(args: DistillationTrainingArguments, settings: dict[str, Any]) -> None:
-    """Make the folder this run's own: clear what an overwritten run left, and write down the settings.
+def claim_output_folder(
+    args: DistillationTrainingArguments, models: ModelArguments | StudentArguments, data_arguments: DataArguments
+) -> None:
+    """Make the folder this run's own: clear what an overwritten run left, and write down the settings, secrets masked.
 
     A fine-tuned teacher stays: whether it still fits is decided when it is asked for.
 
     Args:
         args: The run.
-        settings: What to remember of it, fit for JSON and free of secrets.
+        models: Which models it starts from.
+        data_arguments: Which rows it reads.
     """
     state, folder = PartialState(), Path(str(args.output_dir))
     state.wait_for_everyone()
     if state.is_main_process:
-        if args.overwrite_output_dir and not args.resume_from_checkpoint:
-            for pattern in _LEFTOVERS:
-                for path in list(folder.glob(pattern)):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RUN_FILE).write_text(json.dumps(settings, indent=2, default=str) + "\n", encoding="utf-8")
+        if args.overwrite_output_dir and not args.resume_from_checkpoint:
+            for path in _leftovers(folder):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        text = json.dumps(run_settings(args, models, data_arguments), indent=2) + "\n"
+        unfinished = folder / _UNFINISHED_RUN_FILE
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, folder / RUN_FILE)
     state.wait_for_everyone()
+
+
+def _check_writable(folder: Path) -> None:
+    nearest = Path(os.path.abspath(folder))
+    # Not Path.exists, which raises below a folder that may not be entered.
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):
+        found = "is" if nearest == Path(os.path.abspath(folder)) else f"lies below {str(nearest)!r}, which is"
+        raise InputError(f"output_dir {str(folder)!r} {found} no folder; name a folder, which need not exist yet.")
+    try:
+        # Permission bits do not tell of file systems that are read-only or not made for files.
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"output_dir {str(folder)!r} cannot be written ({error.strerror} in {str(nearest)!r}); name a folder that "
+            "you may write to."
+        ) from error
+
+
+def _check_models_elsewhere(folder: Path, models: ModelArguments | StudentArguments) -> None:
+    for key in ("teacher_name_or_path", "student_name_or_path"):
+        name = getattr(models, key, None)
+        if name is not None and os.path.isdir(name) and _lies_in(name, folder):
+            raise InputError(
+                f"{key} {name!r} lies in output_dir {str(folder)!r}, where this run writes, and would be lost or "
+                "mixed up with it; name another output_dir."
+            )
+
+
+def _check_rows_survive(folder: Path, data_arguments: DataArguments) -> None:
+    cleared = _leftovers(folder)
+    for key in ("train_file", "validation_file", "data_dir", "dataset_name"):
+        name = getattr(data_arguments, key)
+        path = os.path.expanduser(name or "")
+        if os.path.exists(path) and any(_lies_in(path, leftover) for leftover in cleared):
+            raise InputError(
+                f"{key} {name!r} lies where --overwrite_output_dir clears the old run in {str(folder)!r}; move it "
+                "elsewhere, or name another output_dir."
+            )
+
+
+def _check_resumed_run(
+    folder: Path,
+    args: DistillationTrainingArguments,
+    models: ModelArguments | StudentArguments,
+    data_arguments: DataArguments,
+) -> None:
+    folders = [folder]
+    if isinstance(args.resume_from_checkpoint, str):
+        # A checkpoint that is named may be another run's.
+        folders.append(Path(os.path.abspath(args.resume_from_checkpoint)).parent)
+    settings = run_settings(args, models, data_arguments)
+    for place in folders:
+        old = read_run_settings(place / RUN_FILE)
+        if old is not None:
+            check_same_run(old, settings, str(place))
+
+
+def _holds_anything(folder: Path) -> bool:
+    try:
+        return any(path.name != _UNFINISHED_RUN_FILE for path in folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"output_dir {str(folder)!r} cannot be read ({error.strerror}), so what it holds is not known; name a "
+            "folder that you may read."
+        ) from error
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """What an overwritten run left, but for its settings, which are replaced last: until then it is still a run."""
+    found = {path for pattern in _LEFTOVERS for path in folder.glob(pattern)}
+    return sorted(found - {folder / RUN_FILE})
+
+
+def _lies_in(path: str, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _is_run(folder: Path) -> bool:

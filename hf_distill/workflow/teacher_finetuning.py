@@ -22,9 +22,12 @@ logger = logging.get_logger(__name__)
 RECIPE_FILE = "finetuning.json"
 _WHAT_SHAPES_TRAINING = (
     "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps learning_rate "
-    "lr_scheduler_type lr_scheduler_kwargs warmup_steps optim optim_args weight_decay adam_beta1 adam_beta2 "
-    "adam_epsilon max_grad_norm label_smoothing_factor bf16 fp16 seed data_seed train_sampling_strategy "
-    "neftune_noise_alpha eval_strategy eval_steps load_best_model_at_end metric_for_best_model world_size"
+    "lr_scheduler_type lr_scheduler_kwargs warmup_steps optim optim_args optim_target_modules weight_decay "
+    "adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor bf16 fp16 seed data_seed "
+    "train_sampling_strategy dataloader_drop_last neftune_noise_alpha load_best_model_at_end world_size"
+).split()
+_WHAT_SHAPES_THE_BEST = (
+    "eval_strategy eval_steps eval_delay save_strategy save_steps metric_for_best_model greater_is_better"
 ).split()
 
 
@@ -83,7 +86,8 @@ def finetuning_recipe(
     teacher: PreTrainedModel, untrained: list[str], args: DistillationTrainingArguments, data: TaskData
 ) -> dict[str, Any]:
     """All that decides what fine-tuning gives, fit for JSON: start weights, rows, their tokens, hyperparameters."""
-    settings = {name: getattr(args, name) for name in _WHAT_SHAPES_TRAINING}
+    names = _WHAT_SHAPES_TRAINING + (_WHAT_SHAPES_THE_BEST if args.load_best_model_at_end else [])
+    settings = {name: getattr(args, name) for name in names}
     recipe = {
         "weights": _weights_fingerprint(teacher, untrained),
         "rows": data.task.source["fingerprint"],

@@ -2,15 +2,15 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
-from hf_distill.evaluation import DistillationReport, ModelFigures, environment, teacher_identity
-from hf_distill.evaluation.publishable import publishable
+from hf_distill.evaluation import DistillationReport, ModelFigures, environment
+from hf_distill.evaluation.publishable import publishable, publishable_command
 from hf_distill.version import __version__
 
 
@@ -102,6 +102,19 @@ def test_no_path_and_no_token_is_in_the_files(report, tmp_path):
         ("https://example.com/a/b", "https://example.com/a/b"),
         ("/tmp/run/", "run"),
         ("x '/tmp/a b'", "x 'a b'"),
+        ("/home/jane doe/secret project/out", "out"),
+        (Path("/home/jane doe/secret project/out"), "out"),
+        ("//home/jane/out", "out"),
+        ("file:///home/jane/a.csv", "a.csv"),
+        ("rows of file:///home/jane/a.csv, all", "rows of a.csv, all"),
+        ("../../home/jane/p", "p"),
+        ("runs/../../home/jane/p", "p"),
+        ("~jane/p", "p"),
+        ("~3/4 of the rows", "~3/4 of the rows"),
+        ("runs/out", "runs/out"),
+        ("owner/hf_student", "owner/hf_student"),
+        ("hf_oauth_eyJhbGci.eyJ-zdWI_.sig", "<token>"),
+        ("hf_distill.evaluation.publishable", "hf_distill.evaluation.publishable"),
         (math.inf, None),
         (np.float32(0.5), 0.5),
         (True, True),
@@ -111,6 +124,36 @@ def test_no_path_and_no_token_is_in_the_files(report, tmp_path):
 )
 def test_publishable(value, expected):
     assert publishable(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["x.py", "--hub_token", "secret-not-hf", "--seed", "3"], ["x.py", "--seed", "3"]),
+        (["x.py", "--hub-token=secret-not-hf", "--token", "secret", "--seed=3"], ["x.py", "--seed=3"]),
+        (["x.py", "--hub_token", "--seed", "3"], ["x.py", "--seed", "3"]),
+        (["x.py", "--token", "a", "b"], ["x.py", "b"]),
+        (["x.py", "--include_tokens_per_second", "all"], ["x.py", "--include_tokens_per_second", "all"]),
+        (["x.py", "--token_file", "~/secrets/key"], ["x.py", "--token_file", "key"]),
+        (["x.py", "--note", "hf_oauth_eyJhbGci.eyJ-zdWI_.sig"], ["x.py", "--note", "<token>"]),
+        (["x.py", "--hub_tok", "a/given", "--y=a/given/more"], ["x.py", "--hub_tok", "<token>", "--y=<token>"]),
+        (["x.py", "--url=https://stored-token@host/x"], ["x.py", "--url=https://<token>@host/x"]),
+        (
+            ["/home/jane doe/my x.py", "c.yaml", "--output_dir=/home/jane doe/out"],
+            ["my x.py", "c.yaml", "--output_dir=out"],
+        ),
+        (
+            ["x.py", "../../home/jane/c.yaml", "--a=../b/c", "configs/c.yaml"],
+            ["x.py", "c.yaml", "--a=c", "configs/c.yaml"],
+        ),
+        (["x.py", "--f=file:///home/jane/a.csv", "/a=b/c"], ["x.py", "--f=a.csv", "c"]),
+        (["x.py", '--fsdp_config={"a": "/home/jane/b"}'], ["x.py", '--fsdp_config={"a": "b"}']),
+        (["x.py", "--teacher", "owner/name"], ["x.py", "--teacher", "owner/name"]),
+    ],
+)
+def test_publishable_command(argv, expected, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "stored-token")
+    assert shlex.split(publishable_command(argv, secrets=["", "a/given", "a/given/more"])) == expected
 
 
 def test_markdown_holds_every_figure(report):
@@ -140,19 +183,6 @@ def test_an_interrupted_save_keeps_the_report_of_before(report, tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         dataclasses.replace(report, task="other").save(tmp_path)
     assert (tmp_path / "distillation_report.json").read_bytes() == before
-
-
-def test_a_local_teacher_is_called_by_its_base_name_and_a_hub_teacher_by_its_commit(tmp_path, monkeypatch):
-    teacher = BertModel(
-        BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=37)
-    )
-    (tmp_path / "my-teacher").mkdir()
-    assert teacher_identity(f"{tmp_path}/my-teacher/", teacher) == ("my-teacher", None)
-    monkeypatch.chdir(tmp_path / "my-teacher")
-    assert teacher_identity(".", teacher) == ("my-teacher", None)
-    assert teacher_identity("owner/name", teacher) == ("owner/name", "main")
-    teacher.config._commit_hash = "abc123"
-    assert teacher_identity("owner/name", teacher) == ("owner/name", "abc123")
 
 
 def test_environment_names_versions_device_and_threads():

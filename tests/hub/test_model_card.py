@@ -88,19 +88,32 @@ def test_correlations_have_the_hubs_names(report):
 
 def test_a_local_teacher_and_local_rows_are_told_in_the_text_alone(report, tmp_path):
     report = dataclasses.replace(
-        report, teacher_name="my-teacher", teacher_revision=None, data={"files": ["train.csv"]}, student_layers=None
+        report,
+        teacher_name="my-teacher",
+        teacher_revision=None,
+        data={"files": ["train.csv", "valid.csv"]},
+        student_layers=None,
     )
     card = saved_and_loaded(build_model_card(report), tmp_path)
     metadata = card.data.to_dict()
     assert not {"base_model", "base_model_relation", "datasets", "language", "license"} & metadata.keys()
-    assert metadata["model-index"][0]["results"][0]["dataset"]["name"] == "mrpc"
+    assert metadata["model-index"][0]["results"][0]["dataset"]["name"] == "train.csv, valid.csv"
     assert "my-teacher (local folder)" in card.text
-    assert "train.csv" in card.text
+    assert "A student for texts of one's own (train.csv, valid.csv), distilled" in card.text
+    assert "measured on texts of one's own (train.csv, valid.csv) alone" in card.text
+    assert "mrpc" not in card.text
     assert "started from other weights" in card.text
 
 
 def test_text_tells_origin_results_and_how_it_was_made(report):
-    command = "accelerate launch scripts/distill_glue.py configs/glue/mrpc.yaml --output_dir /home/me/out"
+    command = [
+        "python",
+        "/home/me/scripts/distill_glue.py",
+        "configs/glue/mrpc.yaml",
+        "--output_dir",
+        "/home/my own/out",
+    ]
+    command += ["--hub_token", "secret-not-hf"]
     text = build_model_card(report, model_id="owner/student", command=command).text
     for expected in (
         "owner/teacher, revision 0123abcd",
@@ -116,11 +129,39 @@ def test_text_tells_origin_results_and_how_it_was_made(report):
         "| learning_rate | 5e-05 |",
         "torch 2.13.0",
         "Measured on A processor with 2 CPU threads.",
-        "accelerate launch scripts/distill_glue.py configs/glue/mrpc.yaml --output_dir out\n",
+        "```bash\npython distill_glue.py configs/glue/mrpc.yaml --output_dir out\n```",
+        "A student for the task mrpc, distilled",
         "## Limitations",
     ):
         assert expected in text, expected
-    assert "/home" not in text
+    assert "/home" not in text and "secret" not in text
+
+
+def test_rows_of_a_package_keep_the_tasks_name(report):
+    card = build_model_card(dataclasses.replace(report, data={"package": "a-package", "files": ["rows.csv"]}))
+    assert "A student for the task mrpc, distilled" in card.text
+    assert {result.dataset_name for result in card.data.eval_results} == {"mrpc"}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "shown"),
+    [
+        ("owner/student", "owner/student"),
+        ("student", "student"),
+        ("{folder}/not there/out", "out"),
+        ("{folder}/runs/today/out/", "out"),
+        ("runs/today/out", "out"),
+        ("runs/today/missing", "runs/today/missing"),
+        ("../elsewhere/out", "out"),
+    ],
+)
+def test_a_local_folder_is_shown_by_its_base_name(report, tmp_path, monkeypatch, model_id, shown):
+    (tmp_path / "runs" / "today" / "out").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    card = build_model_card(report, model_id=model_id.format(folder=tmp_path))
+    assert f'model="{shown}")' in card.text
+    assert card.data.model_name == shown.split("/")[-1]
+    assert str(tmp_path) not in card.content
 
 
 @pytest.mark.parametrize("example", ["a fine film", {"text": "a fine film", "text_pair": "not bad"}])

@@ -1,3 +1,4 @@
+import ast
 import shlex
 import shutil
 import time
@@ -9,6 +10,7 @@ from huggingface_hub import ModelCard
 
 from hf_distill.errors import InputError
 from hf_distill.hub import PushError, push_student
+from hf_distill.hub.push import push_again_command
 
 TOKEN = "hf_loopbacktesttoken0123456789"
 REPO_ID = "owner/student"
@@ -227,9 +229,21 @@ def test_the_command_in_the_message_pushes_the_student(hub, folder, caplog, monk
     message = failure(folder, caplog, private=True, revision="small")
     program, flag, code = shlex.split(message.partition("push it again with: ")[2])
     assert (program, flag) == ("python", "-c")
+    assert message.endswith(
+        "python -c 'from hf_distill.hub import push_student; "
+        f'push_student("{folder}", "{REPO_ID}", private=True, revision="small")\''
+    )
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     exec(code, {})
     assert hub.files == STUDENT and hub.commits == ["small"]
+
+
+def test_the_command_in_the_message_holds_any_name_of_a_folder(tmp_path):
+    folder = tmp_path / 'jane\'s "étudiant" 😀'
+    code = shlex.split(push_again_command(folder, REPO_ID, None, None))[2]
+    [call] = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    assert [ast.literal_eval(argument) for argument in call.args] == [str(folder), REPO_ID]
+    assert call.keywords == []
 
 
 def test_a_folder_without_a_student_is_refused_before_any_request(hub, folder, tmp_path):

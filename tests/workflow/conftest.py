@@ -57,6 +57,7 @@ def shelf(tmp_path_factory):
     write_reviews(folder / "train.csv", 48, seed=1)
     write_reviews(folder / "dev.csv", 20, seed=2)
     write_reviews(folder / "one-class.csv", 10, seed=3, labels=("neg",))
+    write_reviews(folder / "one-class-dev.csv", 10, seed=4, labels=("neg",))
     (folder / "empty.csv").write_text("")
     (folder / "binary.csv").write_bytes(bytes(range(256)) * 8)
     (folder / "not-a-model").mkdir()

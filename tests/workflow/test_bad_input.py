@@ -17,7 +17,7 @@ CASES = {
     "binary file": ({"train_file": "SHELF/binary.csv"}, "binary"),
     "missing column": ({"text_column": "review"}, "'review'"),
     "labels of one class": (
-        {"train_file": "SHELF/one-class.csv", "validation_file": "SHELF/one-class.csv"},
+        {"train_file": "SHELF/one-class.csv", "validation_file": "SHELF/one-class-dev.csv"},
         "all have the label",
     ),
     "teacher path wrong": ({"teacher_name_or_path": "nowhere/teacher"}, "nowhere/teacher"),
