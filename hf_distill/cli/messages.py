@@ -13,10 +13,9 @@ def show_progress() -> None:
     logger = logging.getLogger("hf_distill")
     logger.setLevel(logging.INFO if is_main else logging.ERROR)
     logger.propagate = False
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers = [handler]
     if not is_main:
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()

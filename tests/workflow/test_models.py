@@ -79,16 +79,8 @@ def test_a_decoder_without_padding_token_teaches(command, run_script, shelf, tmp
     folder = tmp_path / "gpt2"
     torch.manual_seed(0)
     labels = {"id2label": {0: "neg", 1: "pos"}, "label2id": {"neg": 0, "pos": 1}}
-    config = GPT2Config(
-        vocab_size=len(VOCABULARY),
-        n_embd=32,
-        n_layer=4,
-        n_head=4,
-        n_positions=64,
-        bos_token_id=2,
-        eos_token_id=3,
-        **labels,
-    )
+    tokens = {"vocab_size": len(VOCABULARY), "bos_token_id": 2, "eos_token_id": 3}
+    config = GPT2Config(n_embd=32, n_layer=4, n_head=4, n_positions=64, **tokens, **labels)
     GPT2ForSequenceClassification(config).save_pretrained(folder)
     backend = AutoTokenizer.from_pretrained(shelf / "teacher").backend_tokenizer
     names = ["input_ids", "attention_mask"]

@@ -31,10 +31,11 @@ def test_student_tokenizer_card_and_report_are_pushed_once(hub, arguments, run_s
     assert "Pushed to" in capsys.readouterr().out
 
 
-def test_refused_push_leaves_the_student_and_says_how_to_push_again(hub, arguments, run_script, tmp_path):
+def test_refused_push_leaves_the_student_and_says_how_to_push_again(hub, arguments, run_script, tmp_path, capfd):
     hub.fail("commit", 401)
-    message = run_script("distill_glue.py", arguments)
-    assert message.startswith("error: ") and "push_student(" in message and TOKEN not in message
+    assert run_script("distill_glue.py", arguments) == 1
+    message = next(line for line in capfd.readouterr().err.splitlines() if line.startswith("error: "))
+    assert "push_student(" in message and TOKEN not in message
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert not hub.commits
 
