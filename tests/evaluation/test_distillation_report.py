@@ -8,21 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from figures import make_figures
 
-from hf_distill.evaluation import DistillationReport, ModelFigures, environment
+from hf_distill.evaluation import DistillationReport, environment
 from hf_distill.evaluation.publishable import publishable, publishable_command
 from hf_distill.version import __version__
-
-
-def make_figures(accuracy, scale=1.0):
-    return ModelFigures(
-        parameters=int(1_000_000 * scale),
-        size_mb=4.0 * scale,
-        metrics={"validation": {"accuracy": accuracy, "pearson": float("nan")}},
-        latency_ms_median=10.0 * scale,
-        latency_ms_p95=12.0 * scale,
-        throughput=100.0 / scale,
-    )
 
 
 @pytest.fixture
@@ -44,9 +34,9 @@ def report():
             "config": Path("/etc/run.yaml"),
         },
         environment={"torch": "2.13.0", "threads": 2},
-        teacher=make_figures(0.8),
-        student=make_figures(0.76, 0.5),
-        baseline=make_figures(0.7, 0.5),
+        teacher=make_figures(accuracy=0.8, pearson=float("nan")),
+        student=make_figures(0.5, accuracy=0.76, pearson=float("nan")),
+        baseline=make_figures(0.5, accuracy=0.7, pearson=float("nan")),
         retention={"validation": {"accuracy": 0.95, "pearson": None}},
         agreement={"validation": 0.9},
     )

@@ -3,6 +3,7 @@ import re
 
 import pytest
 import yaml
+from figures import make_figures
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
 from tokenizers import Tokenizer
@@ -10,19 +11,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from hf_distill.evaluation import DistillationReport, ModelFigures
+from hf_distill.evaluation import DistillationReport
 from hf_distill.hub import build_model_card
-
-
-def make_figures(accuracy, f1, scale=1.0):
-    return ModelFigures(
-        parameters=int(22_000_000 * scale),
-        size_mb=88.0 * scale,
-        metrics={"validation": {"accuracy": accuracy, "f1": f1, "pearson": None}},
-        latency_ms_median=10.0 * scale,
-        latency_ms_p95=12.0 * scale,
-        throughput=100.0 / scale,
-    )
 
 
 @pytest.fixture
@@ -37,9 +27,9 @@ def report():
         objective={"temperature": 4.0, "soft_target_weight": 0.7, "hard_target_weight": 0.3},
         training={"learning_rate": 5e-5, "num_train_epochs": 3.0, "seed": 42, "finetune_teacher": True},
         environment={"hf_distill": "0.1.0", "torch": "2.13.0", "device": "A processor", "threads": 2},
-        teacher=make_figures(0.8, 0.9),
-        student=make_figures(0.76, 0.855, 0.5),
-        baseline=make_figures(0.7, 0.8, 0.5),
+        teacher=make_figures(parameters=22_000_000, accuracy=0.8, f1=0.9, pearson=None),
+        student=make_figures(0.5, 22_000_000, accuracy=0.76, f1=0.855, pearson=None),
+        baseline=make_figures(0.5, 22_000_000, accuracy=0.7, f1=0.8, pearson=None),
         retention={"validation": {"accuracy": 0.95, "f1": 0.95, "pearson": None}},
         agreement={"validation": 0.91},
     )

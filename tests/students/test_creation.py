@@ -7,20 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 import transformers as hf
+from students.tiny_shape import SMALL
 from torch import nn
 
 from hf_distill.students import create_student
 
-SMALL = {
-    "vocab_size": 99,
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 ENCODER = {**SMALL, "max_position_embeddings": 64, "num_labels": 3}
 IMAGES = {"image_size": 16, "patch_size": 8, "num_labels": 3}
 VIT = {**{key: SMALL[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")}, **IMAGES}

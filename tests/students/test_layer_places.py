@@ -3,21 +3,12 @@
 import pytest
 import torch
 import transformers as hf
+from students.tiny_shape import SMALL
 from torch import nn
 
 from hf_distill.errors import InputError
 from hf_distill.students import create_student
 
-SMALL = {
-    "vocab_size": 99,
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 T5 = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 37, "num_heads": 4, "relative_attention_num_buckets": 8}
 GPT2 = {"vocab_size": 99, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64}
 

@@ -5,20 +5,12 @@ import copy
 import pytest
 import torch
 import transformers as hf
+from students import tiny_shape
 
 from hf_distill.errors import InputError
 from hf_distill.students import create_student
 
-SMALL = {
-    "vocab_size": 99,
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": [1, 2],
-}
+SMALL = {**tiny_shape.SMALL, "eos_token_id": [1, 2]}
 LLAMA4 = {**SMALL, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size_mlp": 37, "num_local_experts": 2}
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
 
