@@ -13,9 +13,11 @@ from hf_distill.version import __version__
 
 def environment() -> dict[str, Any]:
     """Versions of the libraries and of Python, the device's name, and how many threads torch may use on the CPU."""
-    libraries = ("torch", "transformers", "datasets", "accelerate")
+    libraries = ("transformers", "datasets", "accelerate")
     return {
         "hf_distill": __version__,
+        # Unlike the installed package's, it tells a CPU build from a CUDA one.
+        "torch": str(torch.__version__),
         **{library: version(library) for library in libraries},
         "python": platform.python_version(),
         "device": _device_name(PartialState().device),
