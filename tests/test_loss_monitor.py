@@ -62,7 +62,9 @@ def test_no_gradient_is_kept(accelerator):
 
 
 def test_finite_losses_pass(accelerator):
-    monitor_of([[(1.0, 2.0)], [(1e30, -3.0)]]).raise_if_not_finite(accelerator)
+    monitor = monitor_of([[(1.0, 2.0)], [(1e30, -3.0)]])
+    monitor.raise_if_not_finite(accelerator)
+    assert monitor.averages(accelerator) == pytest.approx({"soft_target_loss": 5e29, "hard_target_loss": -0.5})
 
 
 @pytest.mark.parametrize("bad, shown", [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")])
@@ -99,6 +101,7 @@ def test_weights_that_are_integers_are_left_alone():
     model = tiny_bert()
     model.register_parameter("count", torch.nn.Parameter(torch.tensor([2**31]), requires_grad=False))
     raise_if_weights_not_finite(model, 0)
+    assert model.get_parameter("count").item() == 2**31
 
 
 # ---- In a run ----

@@ -73,7 +73,9 @@ def test_the_epoch_reaches_the_sampler_through_the_wrappers(num_processes, skipp
 
 def test_loaders_without_such_a_sampler_are_left_alone():
     for loader in (None, DataLoader(LENGTHS), DataLoader(LENGTHS, batch_size=None)):
-        EpochCallback().on_epoch_begin(None, TrainerState(epoch=1.0), TrainerControl(), train_dataloader=loader)
+        control = TrainerControl()
+        EpochCallback().on_epoch_begin(None, TrainerState(epoch=1.0), control, train_dataloader=loader)
+        assert control == TrainerControl()
 
 
 class RecordingCollator(PaddingCollator):

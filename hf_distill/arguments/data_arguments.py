@@ -43,10 +43,15 @@ class DataArguments:
         default=128, metadata={"help": "Texts of more tokens than this are cut, and the cut ones counted."}
     )
     max_train_samples: int | None = field(
-        default=None, metadata={"help": "Learn from no more rows than this; unset, from all."}
+        default=None,
+        metadata={
+            "help": "Learn from no more rows than this, a random subset that is the same for every seed; unset, "
+            "from all."
+        },
     )
     max_eval_samples: int | None = field(
-        default=None, metadata={"help": "Compare on no more rows than this for each split; unset, on all."}
+        default=None,
+        metadata={"help": "Compare on no more rows than this for each split, a fixed random subset; unset, on all."},
     )
 
     def __post_init__(self) -> None:
