@@ -95,3 +95,15 @@ def make_arguments(tmp_path):
         return DistillationTrainingArguments(str(tmp_path / "out"), **{**defaults, **values})
 
     return make
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a configuration file, as text or as bytes, and gives its path."""
+
+    def write_file(content):
+        path = tmp_path / "run.yaml"
+        path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
+        return str(path)
+
+    return write_file

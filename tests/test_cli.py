@@ -21,16 +21,6 @@ class Colours:
     options: dict | str | None = None
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_file(content):
-        path = tmp_path / "run.yaml"
-        path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
-        return str(path)
-
-    return write_file
-
-
 def colours(*argv):
     return parse_arguments([Colours], argv)[0]
 

@@ -18,16 +18,6 @@ from hf_distill.errors import InputError
 ALL = (ModelArguments, DataArguments, DistillationTrainingArguments)
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_file(content):
-        path = tmp_path / "run.yaml"
-        path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
-        return str(path)
-
-    return write_file
-
-
 def message(*argv, types=ALL):
     with pytest.raises(InputError) as caught:
         parse_arguments(types, argv)

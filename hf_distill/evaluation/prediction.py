@@ -1,6 +1,5 @@
 """A model's logits for every row of a data set."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,8 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 from transformers.utils.logging import tqdm
+
+from hf_distill.model_wrappers import forward_parameters
 
 Collator = Callable[[list[dict[str, Any]]], Any]
 
@@ -53,7 +54,7 @@ def predict_logits(
 
 def input_columns(model: PreTrainedModel, dataset: Dataset) -> list[str]:
     """The data set's columns that the model's forward takes, without the labels."""
-    accepted = inspect.signature(model.forward).parameters.keys() - {"labels"}
+    accepted = forward_parameters(model) - {"labels"}
     return [column for column in dataset.column_names if column in accepted]
 
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_distill.atomic_file import write_atomically
 from hf_distill.evaluation.markdown import report_to_markdown, summary
 from hf_distill.evaluation.publishable import publishable
 from hf_distill.evaluation.retention import Metrics
@@ -112,11 +112,5 @@ class DistillationReport:
         """Write `distillation_report.json` and `distillation_report.md`; each appears whole or not at all."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         as_json = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        _write_atomically(Path(folder) / REPORT_JSON, as_json + "\n")
-        _write_atomically(Path(folder) / REPORT_MARKDOWN, self.to_markdown())
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+        write_atomically(Path(folder) / REPORT_JSON, as_json + "\n")
+        write_atomically(Path(folder) / REPORT_MARKDOWN, self.to_markdown())

@@ -57,6 +57,7 @@ class DistillationRun:
     def __init__(
         self, models: ModelArguments, data_arguments: DataArguments, args: DistillationTrainingArguments
     ) -> None:
+        self.stopwatch = Stopwatch()
         check_output_folder(args, models, data_arguments)
         self.models, self.data_arguments, self.args = models, data_arguments, args
         self.publication = Publication(args)
@@ -80,7 +81,6 @@ class DistillationRun:
         self.data: TaskData = prepare_data(task, self.teacher_tokenizer, data_arguments.max_seq_length, pair)
         self.tokenizer.model_max_length = self.teacher_tokenizer.model_max_length
         _hint_at_idle_cores(args)
-        self.stopwatch = Stopwatch()
 
     def distil(self) -> None:
         """Fine-tune the teacher if asked to, train the student, and train the baseline if asked to."""
@@ -96,6 +96,7 @@ class DistillationRun:
             self.stopwatch.lap("finetuning the teacher")
         else:
             self._teaching = self.teacher_source
+        # Both are made before any training, after which the teacher may be cast or sharded.
         baseline = self._new_student(self.data.task) if self.models.baseline else None
         student = self._new_student(self.data.task)
         self.student_layers = getattr(student.config, "distilled_from_layers", None)

@@ -12,6 +12,7 @@ from accelerate import PartialState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, StudentArguments
+from hf_distill.atomic_file import unfinished, write_atomically
 from hf_distill.errors import InputError
 from hf_distill.workflow.run_settings import check_held_out_rows, check_same_run, read_run_settings, run_settings
 
@@ -19,7 +20,6 @@ RUN_FILE = "run.json"
 TEACHER_FOLDER = "teacher"
 TEACHER_TRAINING_FOLDER = "teacher-training"
 BASELINE_FOLDER = "baseline"
-_UNFINISHED_RUN_FILE = f".{RUN_FILE}.tmp"
 _LEFTOVERS = (f"{PREFIX_CHECKPOINT_DIR}-*", TEACHER_TRAINING_FOLDER, BASELINE_FOLDER, "runs", "README.md", "*.json")
 
 
@@ -81,9 +81,7 @@ def claim_output_folder(
             for path in _leftovers(folder):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         text = json.dumps(run_settings(args, models, data_arguments), indent=2) + "\n"
-        unfinished = folder / _UNFINISHED_RUN_FILE
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, folder / RUN_FILE)
+        write_atomically(folder / RUN_FILE, text)
     state.wait_for_everyone()
 
 
@@ -147,7 +145,7 @@ def _check_resumed_run(
 
 def _holds_anything(folder: Path) -> bool:
     try:
-        return any(path.name != _UNFINISHED_RUN_FILE for path in folder.iterdir())
+        return any(path != unfinished(folder / RUN_FILE) for path in folder.iterdir())
     except FileNotFoundError:
         return False
     except OSError as error:
