@@ -24,8 +24,7 @@ from hf_distill.repeated_rows import rows_that_count
 from hf_distill.resumable_trainer import ResumableTrainer
 from hf_distill.sharding import name_layers_to_shard
 from hf_distill.signals import Signals
-from hf_distill.teachers.live_teacher import LiveTeacher
-from hf_distill.teachers.pairing import check_pair
+from hf_distill.teachers.teacher import Teacher, as_teacher
 
 logger = logging.get_logger(__name__)
 
@@ -43,8 +42,9 @@ class DistillationTrainer(ResumableTrainer):
 
     Args:
         model: The student, any model that returns ``logits``.
-        teacher_model: The teacher. It is frozen in place, moved to the training device and, under bf16, cast. May be
-            left out when no weight needs it: then this is a ``Trainer`` with the corrected averages.
+        teacher_model: The teacher: a model, which is frozen in place, moved to the training device and, under bf16,
+            cast; or what :func:`cache_teacher_outputs` or :class:`TeacherEnsemble` gives. May be left out when no
+            weight needs it: then this is a ``Trainer`` with the corrected averages.
         args: The arguments of the run.
         **kwargs: As for ``transformers.Trainer``.
 
@@ -67,7 +67,7 @@ class DistillationTrainer(ResumableTrainer):
     def __init__(
         self,
         model: nn.Module | None = None,
-        teacher_model: nn.Module | None = None,
+        teacher_model: nn.Module | Teacher | None = None,
         args: DistillationTrainingArguments | None = None,
         **kwargs: Any,
     ) -> None:
@@ -100,18 +100,18 @@ class DistillationTrainer(ResumableTrainer):
             label_smoothing=self.label_smoother.epsilon if self.label_smoother is not None else 0.0,
         )
 
-    def _set_up_teacher(self, student: Any, teacher: nn.Module | None) -> LiveTeacher | None:
+    def _set_up_teacher(self, student: Any, teacher_model: nn.Module | Teacher | None) -> Teacher | None:
         if not self.objective.needs_teacher:
             return None
-        if teacher is None:
+        if teacher_model is None:
             raise InputError(
                 "soft_target_weight or hidden_state_weight is above 0 and there is no teacher to learn from: pass "
                 "teacher_model, or set both to 0."
             )
-        class_order = check_pair(student, teacher, self.objective.hidden_state_weight > 0, self.processing_class)
-        live_teacher = LiveTeacher(teacher, class_order)
-        live_teacher.prepare(self.accelerator, self.args.device)
-        return live_teacher
+        teacher = as_teacher(teacher_model)
+        teacher.pair_with(student, self.objective.hidden_state_weight > 0, self.processing_class)
+        teacher.prepare(self.accelerator, self.args.device)
+        return teacher
 
     def _check_label_smoothing(self, student: Any) -> None:
         if self.objective.label_smoothing > 0 and infer_problem_type(student, None) is ProblemType.REGRESSION:
@@ -179,7 +179,7 @@ class DistillationTrainer(ResumableTrainer):
         return problem_type
 
     def _inputs_of_student(self, inputs: dict[str, Any], asks_hidden_state: bool) -> dict[str, Any]:
-        """Without the labels, whose loss is computed here, and without what only the teacher's forward takes."""
+        """Without the labels, whose loss is computed here, and without what only the teacher reads."""
         kept = {name: value for name, value in self._without_teachers_own(inputs).items() if name != "labels"}
         return {**kept, "output_hidden_states": True} if asks_hidden_state else kept
 
@@ -197,7 +197,7 @@ class DistillationTrainer(ResumableTrainer):
         self, signals: Signals, labels: Tensor | None, counted: CountedItems, problem_type: ProblemType
     ) -> Tensor:
         counts = counted.counts()
-        loss = self.objective.hard_target_term(signals.logits, labels, counted, counts, problem_type)
+        loss = self.objective.hard_target_term(signals.dense_logits, labels, counted, counts, problem_type)
         self._eval_loss += torch.stack([loss.detach().float() * counts.targets, counts.targets])
         return loss
 
@@ -283,10 +283,21 @@ class DistillationTrainer(ResumableTrainer):
         """Stop all processes if a term of the loss was NaN or infinite on any."""
         self._loss_monitor.raise_if_not_finite(self.accelerator)
 
-    # ---- Columns ----
+    # ---- Rows ----
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Trainer's loader; a teacher that is not live adds its answers to the batches."""
+        if self.teacher is None:
+            return super().get_train_dataloader()
+        collator = self.data_collator
+        self.data_collator = self.teacher.collator(collator)
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = collator
 
     def _set_signature_columns_if_needed(self) -> None:
-        """Keep the columns that only the teacher's forward takes (``token_type_ids`` for a DistilBERT student)."""
+        """Keep the columns that only the teacher reads (``token_type_ids`` for a DistilBERT student)."""
         super()._set_signature_columns_if_needed()
         if self.teacher is not None:
             columns: Any = self._signature_columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers.utils import logging
 from hf_distill.model_wrappers import forward_parameters
 from hf_distill.sharding import shard_teacher
 from hf_distill.signals import Signals
+from hf_distill.teachers.pairing import check_pair
 
 logger = logging.get_logger(__name__)
 
@@ -27,24 +28,33 @@ class LiveTeacher:
     DDP never wraps it.
 
     Args:
-        model: The teacher. It is frozen in place.
-        class_order: For each of the student's classes the teacher's, as :func:`match_labels` gives it; None if equal.
+        model: The teacher. It is frozen in place by :meth:`prepare`.
     """
 
-    def __init__(self, model: nn.Module, class_order: list[int] | None = None) -> None:
-        self.model = model.requires_grad_(False).eval()
-        self.class_order = class_order
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
         self.input_names = forward_parameters(model) - {"labels"}
+        self._class_order: list[int] | None = None
         self._class_index: torch.Tensor | None = None
         self._accelerator: Accelerator | None = None
 
+    def pair_with(self, student: nn.Module, compares_hidden_states: bool, tokenizer: Any = None) -> None:
+        """Check that classes, widths and vocabularies fit; see :func:`check_pair`."""
+        self._class_order = check_pair(student, self.model, compares_hidden_states, tokenizer)
+        self._class_index = None
+
+    def collator(self, collator: Callable) -> Callable:
+        """The same collator: the answers come from the batch itself."""
+        return collator
+
     def prepare(self, accelerator: Accelerator, device: torch.device) -> None:
-        """Put the model where the student trains: its device, its compute dtype, its sharding.
+        """Freeze the model and put it where the student trains: its device, its compute dtype, its sharding.
 
         A quantised model, or one that ``device_map`` placed, stays where it is. Under bf16 the weights become
         bf16; under fp16 they stay as they are, since pure fp16 overflows, and autocast does the rest.
         """
         self._accelerator = accelerator
+        self.model.requires_grad_(False).eval()
         if _places_itself(self.model):
             return
         if accelerator.mixed_precision == "bf16":
@@ -76,18 +86,18 @@ class LiveTeacher:
         with self._accelerator.autocast() if self._accelerator is not None else nullcontext():
             signals = Signals.from_model_output(self.model(**inputs, **extra))
         if _places_itself(self.model):
-            signals = Signals(*send_to_device((signals.logits, signals.last_hidden_state), device))
-        return signals if self.class_order is None else self._in_students_order(signals)
+            signals = Signals(*send_to_device((signals.dense_logits, signals.last_hidden_state), device))
+        return signals.in_class_order(self._index_on(signals.dense_logits.device))
 
     def _sent_home(self, inputs: dict[str, Any]) -> dict[str, Any]:
         home = next(self.model.parameters()).device
         # Weights that are offloaded are on "meta" between uses, and Accelerate's hooks move the inputs.
         return inputs if home.type == "meta" else send_to_device(inputs, home)
 
-    def _in_students_order(self, signals: Signals) -> Signals:
-        if self._class_index is None:
-            self._class_index = torch.tensor(self.class_order, device=signals.logits.device)
-        return Signals(signals.logits.index_select(-1, self._class_index), signals.last_hidden_state)
+    def _index_on(self, device: torch.device) -> torch.Tensor | None:
+        if self._class_index is None and self._class_order is not None:
+            self._class_index = torch.tensor(self._class_order, device=device)
+        return self._class_index
 
     def _prepare_fsdp(self, accelerator: Accelerator, device: torch.device) -> None:
         if accelerator.is_fsdp2:
