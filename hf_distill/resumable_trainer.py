@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.utils.data import Sampler, SequentialSampler
-from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, has_length
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from hf_distill.arguments import DistillationTrainingArguments
 from hf_distill.checkpoints import checkpoint_to_resume_from
 from hf_distill.early_stopping import is_out_of_patience
 from hf_distill.errors import InputError
+from hf_distill.length_aware_trainer import LengthAwareTrainer
 from hf_distill.loss_monitor import raise_if_weights_not_finite
-from hf_distill.sampling import EpochCallback, SeededLengthGroupedSampler
+from hf_distill.sampling import EpochCallback
 
 
-class ResumableTrainer(Trainer):
+class ResumableTrainer(LengthAwareTrainer):
     """What Trainer lacks for runs that are interrupted.
 
     - ``train(resume_from_checkpoint=True)`` goes on from the last complete checkpoint and skips torn ones.
@@ -94,18 +92,6 @@ class ResumableTrainer(Trainer):
         """Save without the Hub token, which Trainer would put into the file of the arguments."""
         with _without_token(self.args):
             super()._save(output_dir, state_dict)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        sampler = super()._get_train_sampler(train_dataset)
-        if isinstance(sampler, LengthGroupedSampler):
-            seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-            # Of the whole step over all processes, so that the order does not depend on how it is cut.
-            return SeededLengthGroupedSampler(sampler.batch_size * self.args.world_size, sampler.lengths, seed)
-        return sampler
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
-        """The rows' own order, so that predictions line up with the rows whatever the training order is."""
-        return SequentialSampler(eval_dataset) if has_length(eval_dataset) and self.args.world_size <= 1 else None
 
 
 @contextlib.contextmanager

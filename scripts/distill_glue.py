@@ -4,7 +4,7 @@ import sys
 
 from transformers import pipeline
 
-from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
+from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
 from hf_distill.cli import exit_on_input_error, parse_arguments, show_progress
 from hf_distill.workflow.data import shown_example
 from hf_distill.workflow.distillation_run import DistillationRun
@@ -14,10 +14,10 @@ from hf_distill.workflow.distillation_run import DistillationRun
 def main() -> None:
     """Parse, build, train, save."""
     show_progress()
-    models, data, args = parse_arguments(
-        (ModelArguments, DataArguments, DistillationTrainingArguments), description=__doc__
+    models, cache, data, args = parse_arguments(
+        (ModelArguments, TeacherCacheArguments, DataArguments, DistillationTrainingArguments), description=__doc__
     )
-    run = DistillationRun(models, data, args)
+    run = DistillationRun(models, data, args, cache)
     run.distil()
     report = run.report()
     if args.should_save:

@@ -10,6 +10,7 @@ from hf_distill.arguments import (
     FineTuningArguments,
     ModelArguments,
     StudentArguments,
+    TeacherCacheArguments,
 )
 from hf_distill.errors import InputError
 
@@ -129,6 +130,11 @@ def test_student_layers_are_a_number_or_a_list(given, num_layers, layers):
         ({"layer_selection": "last", "student_name_or_path": "other"}, "nothing to select"),
         ({"teacher_learning_rate": 0.0}, "teacher_learning_rate is 0.0"),
         ({"teacher_num_train_epochs": math.nan}, "teacher_num_train_epochs is nan"),
+        ({"teacher_name_or_path": []}, "teacher_name_or_path is not set"),
+        ({"teacher_name_or_path": ["one", ""]}, "teacher_name_or_path is not set"),
+        ({"teacher_weights": [1.0, 2.0]}, "2 numbers for 1 teachers"),
+        ({"teacher_name_or_path": ["one", "two"], "teacher_weights": [1.0, 0.0]}, "above 0"),
+        ({"teacher_name_or_path": ["one", "two"], "finetune_teacher": True}, "OUTPUT_DIR/teacher"),
     ],
 )
 def test_impossible_models_are_refused(settings, message):
@@ -150,3 +156,23 @@ def test_impossible_models_are_refused(settings, message):
 def test_impossible_data_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         DataArguments(**settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(None, None), ("true", "true"), ("Yes", "true"), ("no", "false"), ("some/Where", "some/Where")]
+)
+def test_the_teacher_s_cache_is_a_folder_or_true_or_false(given, read):
+    assert TeacherCacheArguments(teacher_cache_dir=given).teacher_cache_dir == read
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teacher_batch_size": 0}, "teacher_batch_size is 0"),
+        ({"teacher_cache_dtype": "int8"}, "fp32, fp16, bf16"),
+        ({"teacher_cache_dir": "no", "overwrite_teacher_cache": True}, "no cache to overwrite"),
+    ],
+)
+def test_impossible_caches_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        TeacherCacheArguments(**settings)

@@ -15,7 +15,7 @@ from accelerate.utils.launch import (
 from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
-from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
+from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
 from hf_distill.cli import parse_arguments
 from hf_distill.tasks.glue import GLUE_TASKS
 
@@ -37,9 +37,8 @@ def command(path):
 
 
 def parse(path, *overrides):
-    return parse_arguments(
-        (ModelArguments, DataArguments, DistillationTrainingArguments), [str(path), "--use_cpu", *overrides]
-    )
+    kinds = (ModelArguments, TeacherCacheArguments, DataArguments, DistillationTrainingArguments)
+    return parse_arguments(kinds, [str(path), "--use_cpu", *overrides])
 
 
 def test_the_configs_that_were_promised_are_there():
@@ -62,7 +61,7 @@ def test_a_config_opens_with_its_command_and_its_result(path):
 
 @pytest.mark.parametrize("path", RUNS, ids=by_name)
 def test_a_run_config_is_valid(path):
-    model, data, training = parse(path)
+    model, _, _, training = parse(path)
     assert model.teacher_name_or_path and model.num_layers
     assert training.output_dir == f"outputs/{path.relative_to(ROOT / 'configs').with_suffix('').as_posix()}"
     assert 0 < training.warmup_steps < 1
@@ -71,7 +70,7 @@ def test_a_run_config_is_valid(path):
 
 @pytest.mark.parametrize("path", GLUE, ids=by_name)
 def test_a_glue_config_keeps_the_best_epoch_by_the_task_s_own_metric(path):
-    _, data, training = parse(path)
+    _, _, data, training = parse(path)
     task = GLUE_TASKS[path.stem]
     splits = [split for split, _ in task.dev_files]
     prefix = f"{splits[0]}_" if len(splits) > 1 else ""

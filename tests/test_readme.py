@@ -7,6 +7,8 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 from workflow.conftest import save_model, write_reviews
 
+from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -30,12 +32,10 @@ def test_files_that_it_names_exist(path):
 
 
 def test_arguments_that_it_names_exist():
-    from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
-
     table = README[README.index("| to say | write |") : README.index("A run leaves the student")]
     named = set(re.findall(r"`(?:--)?([a-z]+_[a-z_]+)(?:: [^`]*)?`", table))
     known = set()
-    for kind in (ModelArguments, DataArguments, DistillationTrainingArguments):
+    for kind in (ModelArguments, TeacherCacheArguments, DataArguments, DistillationTrainingArguments):
         known |= set(kind.__dataclass_fields__)
     assert len(named) > 15
     assert named <= known

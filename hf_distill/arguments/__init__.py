@@ -2,6 +2,8 @@
 
 from hf_distill.arguments.data_arguments import DataArguments
 from hf_distill.arguments.model_arguments import ModelArguments, StudentArguments
+from hf_distill.arguments.sweep_arguments import SweepArguments
+from hf_distill.arguments.teacher_cache_arguments import TeacherCacheArguments
 from hf_distill.arguments.training_arguments import DistillationTrainingArguments, FineTuningArguments
 
 __all__ = [
@@ -10,4 +12,6 @@ __all__ = [
     "FineTuningArguments",
     "ModelArguments",
     "StudentArguments",
+    "SweepArguments",
+    "TeacherCacheArguments",
 ]

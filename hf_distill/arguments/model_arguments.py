@@ -17,15 +17,19 @@ class ModelArguments:
 
     _argument_group_name = "teacher and student"
 
-    teacher_name_or_path: str = field(
+    teacher_name_or_path: str | list[str] = field(
         default="",
         metadata={
             "help": "The teacher: a folder, a Hub id, or package:PACKAGE/FOLDER for a folder inside an installed "
-            "Python package. Required."
+            "Python package; or several, whose soft targets are averaged, the first of which gives the student its "
+            "layers. Required."
         },
     )
     teacher_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of a teacher that comes from the Hub."}
+        default=None, metadata={"help": "Branch, tag or commit of the first teacher, where it comes from the Hub."}
+    )
+    teacher_weights: list[float] | None = field(
+        default=None, metadata={"help": "How much each of several teachers counts; unset, all alike."}
     )
     finetune_teacher: bool = field(
         default=False,
@@ -74,7 +78,7 @@ class ModelArguments:
 
     def __post_init__(self) -> None:
         """Read `student_layers` and refuse what cannot work."""
-        if not self.teacher_name_or_path:
+        if not self.teacher_names or not all(self.teacher_names):
             raise InputError(
                 "teacher_name_or_path is not set, and without a teacher there is nothing to distil; "
                 "give a folder or a Hub id."
@@ -86,6 +90,7 @@ class ModelArguments:
                 f"use one of {', '.join(LAYER_SELECTIONS)}."
             )
         self._check_one_student()
+        self._check_several_teachers()
         for name in ("teacher_learning_rate", "teacher_num_train_epochs"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -108,6 +113,31 @@ class ModelArguments:
                 f"layer_selection is {self.layer_selection!r} but the student's layers are already given, so there is "
                 "nothing to select; set student_layers to a number, or leave layer_selection out."
             )
+
+    def _check_several_teachers(self) -> None:
+        teachers = len(self.teacher_names)
+        if self.teacher_weights is not None:
+            if len(self.teacher_weights) != teachers:
+                raise InputError(
+                    f"teacher_weights holds {len(self.teacher_weights)} numbers for {teachers} teachers; give one for "
+                    "each."
+                )
+            if not all(math.isfinite(weight) and weight > 0 for weight in self.teacher_weights):
+                raise InputError(
+                    f"teacher_weights is {self.teacher_weights}, and a teacher must count for something; use numbers "
+                    "above 0, and leave out teachers that should not count."
+                )
+        if teachers > 1 and self.finetune_teacher:
+            raise InputError(
+                f"finetune_teacher is set and there are {teachers} teachers; it trains a single one. Run it for each "
+                "alone, and then name the folders OUTPUT_DIR/teacher that it leaves."
+            )
+
+    @property
+    def teacher_names(self) -> list[str]:
+        """The teachers, one or several."""
+        names = self.teacher_name_or_path
+        return [names] if isinstance(names, str) else names
 
     @property
     def num_layers(self) -> int | None:

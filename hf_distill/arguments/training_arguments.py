@@ -42,6 +42,15 @@ class DistillationTrainingArguments(TrainingArguments):
             "0 or more."
         },
     )
+    train_sampling_strategy: str = field(
+        default="group_by_length",
+        metadata={
+            "help": "The order of the training rows. group_by_length puts rows of similar length into one step, drawn "
+            "anew for every epoch, so that hardly any of a batch is padding; rows without known lengths are shuffled. "
+            "random shuffles all of them, sequential keeps their own order.",
+            "choices": ["group_by_length", "random", "sequential", "batch_rebalance"],
+        },
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={

@@ -39,6 +39,7 @@ def compare(
     *,
     baseline: PreTrainedModel | None = None,
     teacher_columns: list[int] | None = None,
+    teacher_rows: tuple[dict[str, Dataset], Collator] | None = None,
     batch_size: int = 32,
     time_budget: float = 10.0,
 ) -> Comparison:
@@ -54,6 +55,8 @@ def compare(
         baseline: The student fine-tuned without the teacher, if there is one; numbers its classes as the student.
         teacher_columns: Column ``teacher_columns[i]`` of the teacher's logits belongs to the student's class ``i``.
             ``None`` if both number the classes alike.
+        teacher_rows: The rows of ``evaluation`` as the teacher reads them, and their collator, where it has another
+            tokenizer.
         batch_size: Rows in a batch when predicting.
         time_budget: Seconds for the speed measurement, about.
 
@@ -61,10 +64,15 @@ def compare(
         The figures of each model, retention and agreement.
     """
     models = {"teacher": teacher, "student": student} | ({"baseline": baseline} if baseline is not None else {})
-    logits = {name: _predict(name, model, evaluation, collator, batch_size) for name, model in models.items()}
+    own_rows = {"teacher": teacher_rows} if teacher_rows is not None else {}
+    logits = {
+        name: _predict(name, model, *own_rows.get(name, (evaluation, collator)), batch_size)
+        for name, model in models.items()
+    }
     if teacher_columns is not None:
         logits["teacher"] = {split: values[:, teacher_columns] for split, values in logits["teacher"].items()}
-    speeds = _speed_on_main_process(models, next(iter(evaluation.values())), collator, time_budget)
+    own_samples = {name: (_first_split(rows), collate) for name, (rows, collate) in own_rows.items()}
+    speeds = _speed_on_main_process(models, _first_split(evaluation), collator, time_budget, own_samples)
     figures = {
         name: ModelFigures(
             parameters=model.num_parameters(),
@@ -95,6 +103,10 @@ def _predict(
     }
 
 
+def _first_split(evaluation: dict[str, Dataset]) -> Dataset:
+    return next(iter(evaluation.values()))
+
+
 def _score(
     logits: dict[str, np.ndarray],
     evaluation: dict[str, Dataset],
@@ -107,9 +119,13 @@ def _score(
 
 
 def _speed_on_main_process(
-    models: dict[str, PreTrainedModel], dataset: Dataset, collator: Collator, time_budget: float
+    models: dict[str, PreTrainedModel],
+    dataset: Dataset,
+    collator: Collator,
+    time_budget: float,
+    own_rows: dict[str, tuple[Dataset, Collator]],
 ) -> dict[str, Speed]:
     """The other processes wait meanwhile, since their work would be measured too."""
     main = PartialState().is_main_process
-    measured = [measure_speed(models, dataset, collator, time_budget) if main else None]
+    measured = [measure_speed(models, dataset, collator, time_budget, own_rows) if main else None]
     return broadcast_object_list(measured)[0]

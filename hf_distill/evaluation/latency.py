@@ -32,7 +32,11 @@ class Speed:
 
 
 def measure_speed(
-    models: dict[str, PreTrainedModel], dataset: Dataset, collator: Collator, time_budget: float = 10.0
+    models: dict[str, PreTrainedModel],
+    dataset: Dataset,
+    collator: Collator,
+    time_budget: float = 10.0,
+    own_rows: dict[str, tuple[Dataset, Collator]] | None = None,
 ) -> dict[str, Speed]:
     """Time the models' forward passes on rows spread evenly over the data set.
 
@@ -44,16 +48,18 @@ def measure_speed(
         dataset: Tokenized rows; each model gets the columns that its forward takes.
         collator: Makes a batch of tensors out of rows.
         time_budget: Seconds for everything, about: a few rounds are run even where they take longer.
+        own_rows: By a model's name, the same rows for its own tokenizer, and what makes batches of them.
 
     Returns:
         The speed of each model by its name.
     """
+    rows = {name: (own_rows or {}).get(name, (dataset, collator)) for name in models}
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         for model in models.values():
             stack.enter_context(evaluating(model))
-        single = _time_rounds(models, _inputs(models, dataset, collator, LATENCY_ROWS, 1), time_budget / 2)
-        many = _inputs(models, dataset, collator, THROUGHPUT_BATCHES, THROUGHPUT_BATCH_SIZE)
+        single = _time_rounds(models, _inputs(models, rows, LATENCY_ROWS, 1), time_budget / 2)
+        many = _inputs(models, rows, THROUGHPUT_BATCHES, THROUGHPUT_BATCH_SIZE)
         batched = _time_rounds(models, many, time_budget / 2)
     return {
         name: Speed(
@@ -66,14 +72,17 @@ def measure_speed(
 
 
 def _inputs(
-    models: dict[str, PreTrainedModel], dataset: Dataset, collator: Collator, batches: int, batch_size: int
+    models: dict[str, PreTrainedModel],
+    rows: dict[str, tuple[Dataset, Collator]],
+    batches: int,
+    batch_size: int,
 ) -> dict[str, list[Batch]]:
     """The same rows for every model, in its own columns and on its own device; rows repeat where there are too few."""
-    chosen = np.linspace(0, len(dataset) - 1, batches * batch_size).round().astype(int)
-    rows = dataset.select(chosen)
     inputs = {}
     for name, model in models.items():
-        examples = rows.select_columns(input_columns(model, dataset)).to_list()
+        dataset, collator = rows[name]
+        chosen = np.linspace(0, len(dataset) - 1, batches * batch_size).round().astype(int)
+        examples = dataset.select(chosen).select_columns(input_columns(model, dataset)).to_list()
         inputs[name] = [
             to_device(collator(examples[start : start + batch_size]), model.device)
             for start in range(0, len(examples), batch_size)

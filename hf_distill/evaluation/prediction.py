@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils.logging import tqdm
 
 from hf_distill.model_wrappers import forward_parameters
+from hf_distill.row_lengths import longest_first, row_lengths
 
 Collator = Callable[[list[dict[str, Any]]], Any]
 
@@ -28,8 +29,8 @@ def predict_logits(
 
     Args:
         model: A model with one row of logits for each example; whole and on its device in every process.
-        dataset: Tokenized rows with a column ``input_ids``. Columns that the model's forward does not take, and the
-            labels, are left out.
+        dataset: Tokenized rows or images. Columns that the model's forward does not take, and the labels, are left
+            out.
         collator: Makes a batch of tensors out of rows, for instance ``DataCollatorWithPadding``.
         batch_size: Rows in a batch.
         description: What the progress bar of the main process says.
@@ -76,7 +77,10 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _batches_by_length(dataset: Dataset, batch_size: int) -> list[list[int]]:
-    """Row indices in batches of similar length; the longest come first, where they show at once if memory is short."""
-    lengths = [len(input_ids) for input_ids in dataset["input_ids"]]
-    longest_first = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    return [longest_first[start : start + batch_size] for start in range(0, len(lengths), batch_size)]
+    """Row indices in batches of similar length; the longest come first, where they show at once if memory is short.
+
+    Rows without a length, such as images, keep their order.
+    """
+    lengths = row_lengths(dataset)
+    rows = longest_first(lengths) if lengths is not None else list(range(len(dataset)))
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]

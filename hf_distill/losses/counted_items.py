@@ -77,7 +77,7 @@ def find_counted_items(
         targets = torch.ones_like(labels, dtype=torch.bool) if is_score else labels != IGNORE_INDEX
         targets = targets & _like(examples, targets)
 
-    positions = _attended_positions(batch, is_encoder_decoder)
+    positions = attended_positions(batch, is_encoder_decoder)
     predictions = None
     if positions is not None:
         positions = positions & _like(examples, positions)
@@ -85,7 +85,13 @@ def find_counted_items(
     return CountedItems(examples, targets, positions, predictions)
 
 
-def _attended_positions(batch: Mapping[str, Any], is_encoder_decoder: bool) -> Tensor | None:
+def attended_positions(batch: Mapping[str, Any], is_encoder_decoder: bool) -> Tensor | None:
+    """``(batch, sequence)`` booleans, True where there is a token; None where a batch has no sequence of tokens.
+
+    Args:
+        batch: The collated batch.
+        is_encoder_decoder: Positions are the decoder's.
+    """
     labels, decoder_inputs = batch.get("labels"), batch.get("decoder_input_ids")
     if is_encoder_decoder:
         if "decoder_attention_mask" in batch:

@@ -12,8 +12,10 @@ from hf_distill.losses.binary_soft_target_loss import binary_soft_target_loss
 from hf_distill.losses.counted_items import CountedItems, ItemCounts
 from hf_distill.losses.hard_target_loss import hard_target_loss
 from hf_distill.losses.hidden_state_loss import hidden_state_loss
+from hf_distill.losses.mean_teacher_logits import mean_teacher_logits
 from hf_distill.losses.soft_score_loss import soft_score_loss
 from hf_distill.losses.soft_target_loss import soft_target_loss
+from hf_distill.losses.sparse_soft_target_loss import sparse_soft_target_loss
 from hf_distill.problem_type import ProblemType
 from hf_distill.signals import Signals
 
@@ -70,7 +72,8 @@ class DistillationObjective:
 
         Args:
             student: Its logits ``(batch, [sequence,] num_classes)`` and, if asked for, last hidden state.
-            teacher: The same of the teacher; None where no term needs it.
+            teacher: The same of the teacher, or its sparse or several teachers' mixed logits; None where no term
+                needs it.
             labels: Aligned with the logits; None if there are none.
             counted: What counts in this micro-batch.
             totals: What counts in the whole optimiser step, over all micro-batches and processes.
@@ -80,14 +83,16 @@ class DistillationObjective:
             Scalars by name; summed over micro-batches and processes they give the averages of the step.
 
         Raises:
-            InputError: A term needs labels and there are none, or teacher and student differ in shape.
+            InputError: A term needs labels and there are none, teacher and student differ in shape, or sparse logits
+                do not fit the problem or the temperature.
         """
         terms: dict[str, Tensor] = {}
         if self.soft_target_weight > 0 and teacher is not None:
-            values = self._soft_target_values(student.logits, teacher.logits, problem_type)
+            values = self._soft_target_values(student.dense_logits, teacher, problem_type)
             terms["soft_target_loss"] = _average_over_answers(values, counted, totals, problem_type)
         if self.hard_target_weight > 0:
-            terms["hard_target_loss"] = self.hard_target_term(student.logits, labels, counted, totals, problem_type)
+            logits = student.dense_logits
+            terms["hard_target_loss"] = self.hard_target_term(logits, labels, counted, totals, problem_type)
         if self.hidden_state_weight > 0 and teacher is not None:
             hidden = hidden_state_loss(_given(student.last_hidden_state), _given(teacher.last_hidden_state))
             if counted.positions is not None and counted.positions.shape == hidden.shape:
@@ -123,18 +128,33 @@ class DistillationObjective:
         weights = self.weights
         return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
-    def _soft_target_values(self, student: Tensor, teacher: Tensor, problem_type: ProblemType) -> Tensor:
-        if student.shape != teacher.shape:
+    def _soft_target_values(self, student: Tensor, teacher: Signals, problem_type: ProblemType) -> Tensor:
+        if teacher.sparse is not None:
+            _check_sparse_fits(problem_type)
+            return sparse_soft_target_loss(student, teacher.sparse, self.temperature)
+        if teacher.mixed is not None:
+            logits = mean_teacher_logits(teacher.mixed, self.temperature, problem_type)
+        else:
+            logits = teacher.dense_logits
+        if student.shape != logits.shape:
             raise InputError(
-                f"The student's logits are {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}: soft "
+                f"The student's logits are {tuple(student.shape)} and the teacher's {tuple(logits.shape)}: soft "
                 "targets need one teacher logit for each student logit. Use a teacher and a student with the same "
                 "classes and the same tokenizer."
             )
         if problem_type is ProblemType.REGRESSION:
-            return soft_score_loss(student, teacher)
+            return soft_score_loss(student, logits)
         if problem_type is ProblemType.MULTI_LABEL:
-            return binary_soft_target_loss(student, teacher, self.temperature)
-        return soft_target_loss(student, teacher, self.temperature)
+            return binary_soft_target_loss(student, logits, self.temperature)
+        return soft_target_loss(student, logits, self.temperature)
+
+
+def _check_sparse_fits(problem_type: ProblemType) -> None:
+    if problem_type is not ProblemType.SINGLE_LABEL:
+        raise InputError(
+            f"The teacher's answers are sampled tokens and the task is {problem_type.value}, which has no "
+            "distribution over exclusive classes to sample from: give it the teacher's whole logits."
+        )
 
 
 def _average_over_answers(

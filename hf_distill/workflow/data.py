@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.model_wrappers import forward_parameters
+from hf_distill.padding import padding_collator
 from hf_distill.tasks import Task, compute_metrics, tokenize
 
 logger = logging.get_logger(__name__)
@@ -24,6 +26,7 @@ class TaskData:
         task: Where it came from.
         train: Tokenized rows.
         evaluation: The same by split.
+        max_seq_length: Tokens to which texts were cut, special ones included.
         collator: Pads a batch to its longest row.
         compute_metrics: As ``Trainer`` takes it.
     """
@@ -31,6 +34,7 @@ class TaskData:
     task: Task
     train: Dataset
     evaluation: dict[str, Dataset]
+    max_seq_length: int
     collator: DataCollatorWithPadding
     compute_metrics: Callable[[EvalPrediction], dict[str, float]]
 
@@ -68,7 +72,8 @@ def prepare_data(
         task=task,
         train=tokenized(task.train),
         evaluation={split: tokenized(rows) for split, rows in task.evaluation.items()},
-        collator=DataCollatorWithPadding(tokenizer),
+        max_seq_length=length,
+        collator=padding_collator(tokenizer, PartialState().device),
         compute_metrics=compute_metrics(task),
     )
 

@@ -12,25 +12,23 @@ from accelerate import PartialState
 from transformers import IntervalStrategy, PreTrainedModel, SchedulerType
 from transformers.utils import logging
 
-from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments
+from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
 from hf_distill.checkpoints import checkpoint_to_resume_from
 from hf_distill.errors import InputError
 from hf_distill.evaluation import DistillationReport, compare, environment
 from hf_distill.hub import build_model_card
 from hf_distill.tasks import Task, load_task
-from hf_distill.teachers.pairing import check_pair, check_tokenizers
-from hf_distill.workflow.data import TaskData, prepare_data, shown_example
+from hf_distill.workflow.data import TaskData, shown_example
 from hf_distill.workflow.models import (
     Source,
     check_labels,
     load_classifier,
-    load_teacher,
     load_tokenizer,
     make_student,
 )
 from hf_distill.workflow.output_folder import BASELINE_FOLDER, check_output_folder, claim_output_folder
 from hf_distill.workflow.publication import Publication
-from hf_distill.workflow.teacher_finetuning import finetuned_teacher_folder
+from hf_distill.workflow.teaching import Teaching
 from hf_distill.workflow.training import Stopwatch, train, without_teacher
 
 logger = logging.get_logger(__name__)
@@ -49,13 +47,18 @@ class DistillationRun:
         models: Who teaches and who learns.
         data_arguments: Which rows.
         args: How. ``push_to_hub`` is acted upon once, at the end, by ``publication``, and not by the trainer.
+        cache: Whether the teacher answers before training, and where its answers are kept.
 
     Raises:
         InputError: Something that was asked for cannot work.
     """
 
     def __init__(
-        self, models: ModelArguments, data_arguments: DataArguments, args: DistillationTrainingArguments
+        self,
+        models: ModelArguments,
+        data_arguments: DataArguments,
+        args: DistillationTrainingArguments,
+        cache: TeacherCacheArguments,
     ) -> None:
         self.stopwatch = Stopwatch()
         check_output_folder(args, models, data_arguments)
@@ -66,50 +69,45 @@ class DistillationRun:
             checkpoint_to_resume_from(args.resume_from_checkpoint, self.folder, args.world_size)
         task = load_task(data_arguments)
         _check_best_metric(args, task)
-        self.teacher_source = Source.find(models.teacher_name_or_path, models.teacher_revision)
+        self.teaching = Teaching(models, cache, args, task)
+        self.tokenizer = self.teaching.first.tokenizer
         self.student_source: Source | None = None
-        self.teacher_tokenizer = load_tokenizer(self.teacher_source, models.trust_remote_code)
-        self.tokenizer = self.teacher_tokenizer
         if models.student_name_or_path is not None:
             self.student_source = Source.find(models.student_name_or_path, models.student_revision)
             self.tokenizer = load_tokenizer(self.student_source, models.trust_remote_code)
-            check_tokenizers(self.tokenizer, self.teacher_tokenizer)
-        self.teacher, self._untrained = load_teacher(self.teacher_source, models, task, self.teacher_tokenizer, args)
         student = self._new_student(task)
-        check_pair(student, self.teacher, args.hidden_state_weight > 0, self.tokenizer)
-        pair = [self.teacher, student]
-        self.data: TaskData = prepare_data(task, self.teacher_tokenizer, data_arguments.max_seq_length, pair)
-        self.tokenizer.model_max_length = self.teacher_tokenizer.model_max_length
+        self.data: TaskData = self.teaching.prepare_rows(student, self.tokenizer, data_arguments.max_seq_length)
         _hint_at_idle_cores(args)
 
-    def distil(self) -> None:
-        """Fine-tune the teacher if asked to, train the student, and train the baseline if asked to."""
+    def get_teacher_ready(self) -> None:
+        """Fine-tune the teacher if asked to, make the students, and let the teacher answer the rows if it is to."""
         claim_output_folder(self.args, self.models, self.data_arguments)
         self.stopwatch.lap("preparing")
         if self.models.finetune_teacher:
             logger.info(f"Fine-tuning the teacher on {self._rows()}.")
-            folder = finetuned_teacher_folder(
-                self.teacher, self._untrained, self.models, self.args, self.data, self.teacher_tokenizer
-            )
-            self._teaching = Source.find(folder)
-            self.teacher = self._load(self._teaching)
+            self.teaching.finetune_first()
             self.stopwatch.lap("finetuning the teacher")
-        else:
-            self._teaching = self.teacher_source
         # Both are made before any training, after which the teacher may be cast or sharded.
-        baseline = self._new_student(self.data.task) if self.models.baseline else None
-        student = self._new_student(self.data.task)
-        self.student_layers = getattr(student.config, "distilled_from_layers", None)
+        self.student = self._new_student(self.data.task)
+        self.baseline = self._new_student(self.data.task) if self.models.baseline else None
+        self.student_layers = getattr(self.student.config, "distilled_from_layers", None)
         logger.info(
-            f"Distilling a student of {student.num_parameters() / 1e6:.1f} M parameters from a teacher of "
-            f"{self.teacher.num_parameters() / 1e6:.1f} M on {self._rows()}."
+            f"Distilling a student of {self.student.num_parameters() / 1e6:.1f} M parameters from a teacher of "
+            f"{self.teaching.first_model.num_parameters() / 1e6:.1f} M on {self._rows()}."
         )
-        trainer = train(student, self.args, self.data, self.tokenizer, self.teacher)
+        self.teacher, self.training_data = self.teaching.teacher(self.data)
+        if self.teaching.answers_before_training:
+            self.stopwatch.lap("caching the teacher")
+
+    def distil(self) -> None:
+        """Get the teacher ready, train the student, and train the baseline if asked to."""
+        self.get_teacher_ready()
+        trainer = train(self.student, self.args, self.training_data, self.tokenizer, self.teacher)
         trainer.save_state()
         self.stopwatch.lap("distilling the student")
-        if baseline is not None:
+        if self.baseline is not None:
             logger.info(f"Fine-tuning the same student without its teacher on {self._rows()}, for comparison.")
-            train(baseline, self._baseline_args(), self.data, self.tokenizer)
+            train(self.baseline, self._baseline_args(), self.data, self.tokenizer)
             self.stopwatch.lap("training the baseline")
 
     def report(self) -> DistillationReport:
@@ -117,7 +115,8 @@ class DistillationRun:
         task, args = self.data.task, self.args
         logger.info("Comparing teacher and student on the same rows.")
         # Loaded anew: the one that taught may be cast or sharded.
-        teacher = self._load(self._teaching)
+        first = self.teaching.first
+        teacher = self.teaching.load_first()
         comparison = compare(
             task,
             teacher,
@@ -127,6 +126,7 @@ class DistillationRun:
             self.data.compute_metrics,
             baseline=self._load(Source.find(str(self.folder / BASELINE_FOLDER))) if self.models.baseline else None,
             teacher_columns=check_labels(teacher, task, "teacher"),
+            teacher_rows=None if first.data is self.data else (first.data.evaluation, first.data.collator),
             batch_size=args.per_device_eval_batch_size,
             time_budget=TIME_BUDGET,
         )
@@ -134,8 +134,8 @@ class DistillationRun:
         report = DistillationReport(
             task=task.name,
             primary_metric=task.primary_metric,
-            teacher_name=self.teacher_source.public_name,
-            teacher_revision=self.teacher_source.commit,
+            teacher_name=first.source.public_name,
+            teacher_revision=first.source.commit,
             student_layers=self.student_layers,
             data=task.source,
             objective=self._objective(),
@@ -164,7 +164,9 @@ class DistillationRun:
         return args
 
     def _new_student(self, task: Task) -> PreTrainedModel:
-        return make_student(self.student_source, self.models, task, self.tokenizer, self.args, self.teacher)
+        return make_student(
+            self.student_source, self.models, task, self.tokenizer, self.args, self.teaching.first_model
+        )
 
     def _load(self, source: Source) -> PreTrainedModel:
         model, _ = load_classifier(
@@ -174,7 +176,12 @@ class DistillationRun:
 
     def _objective(self) -> dict[str, Any]:
         names = ("temperature", "soft_target_weight", "hard_target_weight", "hidden_state_weight")
-        return {name: getattr(self.args, name) for name in names}
+        objective = {name: getattr(self.args, name) for name in names}
+        names_of_teachers = [teacher.source.public_name for teacher in self.teaching.teachers]
+        if len(names_of_teachers) == 1:
+            return objective
+        weights = self.models.teacher_weights or [1.0] * len(names_of_teachers)
+        return {**objective, "teachers": dict(zip(names_of_teachers, weights, strict=True))}
 
     def _training(self) -> dict[str, Any]:
         args = self.args
@@ -182,6 +189,7 @@ class DistillationRun:
             "finetune_teacher": self.models.finetune_teacher,
             "teacher_epochs": self.models.teacher_num_train_epochs if self.models.finetune_teacher else None,
             "teacher_learning_rate": self.models.teacher_learning_rate if self.models.finetune_teacher else None,
+            "teacher_answers": "before training" if self.teaching.answers_before_training else "at every step",
             "student_start": self.models.student_name_or_path or "the teacher's layers",
             "layer_selection": self._layer_selection(),
             "epochs": args.num_train_epochs,

@@ -19,6 +19,7 @@ from hf_distill.workflow.run_settings import check_held_out_rows, check_same_run
 RUN_FILE = "run.json"
 TEACHER_FOLDER = "teacher"
 TEACHER_TRAINING_FOLDER = "teacher-training"
+TEACHER_CACHE_FOLDER = "teacher_cache"
 BASELINE_FOLDER = "baseline"
 _LEFTOVERS = (f"{PREFIX_CHECKPOINT_DIR}-*", TEACHER_TRAINING_FOLDER, BASELINE_FOLDER, "runs", "README.md", "*.json")
 
@@ -105,8 +106,9 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check_models_elsewhere(folder: Path, models: ModelArguments | StudentArguments) -> None:
-    for key in ("teacher_name_or_path", "student_name_or_path"):
-        name = getattr(models, key, None)
+    named = [("teacher_name_or_path", name) for name in getattr(models, "teacher_names", [])]
+    named.append(("student_name_or_path", models.student_name_or_path))
+    for key, name in named:
         if name is not None and os.path.isdir(name) and _lies_in(name, folder):
             raise InputError(
                 f"{key} {name!r} lies in output_dir {str(folder)!r}, where this run writes, and would be lost or "

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments
+from hf_distill.model_fingerprint import weights_fingerprint
 from hf_distill.workflow.data import TaskData
 from hf_distill.workflow.output_folder import TEACHER_FOLDER, TEACHER_TRAINING_FOLDER
 from hf_distill.workflow.training import train, without_teacher
@@ -89,22 +90,13 @@ def finetuning_recipe(
     names = _WHAT_SHAPES_TRAINING + (_WHAT_SHAPES_THE_BEST if args.load_best_model_at_end else [])
     settings = {name: getattr(args, name) for name in names}
     recipe = {
-        "weights": _weights_fingerprint(teacher, untrained),
+        "weights": weights_fingerprint(teacher, untrained),
         "rows": data.task.source["fingerprint"],
         "labels": data.task.label_names,
         "tokens": hashlib.sha256(repr(data.train["input_ids"]).encode()).hexdigest(),
         **settings,
     }
     return json.loads(json.dumps(recipe, default=str))
-
-
-def _weights_fingerprint(model: PreTrainedModel, untrained: list[str]) -> str:
-    digest = hashlib.sha256(model.config.model_type.encode())
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(f"{name}{tuple(weight.shape)}".encode())
-        if name not in untrained:
-            digest.update(weight.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def _read_recipe(folder: Path) -> dict[str, Any] | None:

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.arguments import DistillationTrainingArguments
+from hf_distill.teachers.teacher import Teacher
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.workflow.data import TaskData
 
@@ -19,7 +21,7 @@ def train(
     args: DistillationTrainingArguments,
     data: TaskData,
     tokenizer: PreTrainedTokenizerBase,
-    teacher: PreTrainedModel | None = None,
+    teacher: nn.Module | Teacher | None = None,
 ) -> DistillationTrainer:
     """Train, or go on training where ``args.resume_from_checkpoint`` says; the result is saved in ``output_dir``."""
     trainer = DistillationTrainer(

@@ -8,7 +8,7 @@ from tokenizers.models import WordLevel
 from transformers import BertForMaskedLM, BertForTokenClassification, PreTrainedTokenizerFast
 
 from hf_distill.errors import InputError
-from hf_distill.teachers.pairing import check_pair, check_tokenizers
+from hf_distill.teachers.pairing import check_pair, have_same_vocabulary
 
 
 def tiny_tokenizer(words):
@@ -70,9 +70,7 @@ def test_a_tokenizer_with_ids_that_the_teacher_does_not_know_is_refused():
         check_pair(student, teacher, False, tiny_tokenizer(words(VOCABULARY + 5)))
 
 
-def test_tokenizers_are_compared_word_by_word():
-    check_tokenizers(tiny_tokenizer(words(5)), tiny_tokenizer(words(5)))
-    with pytest.raises(InputError, match=r"\(5 tokens\).*\(6\).*1 tokens differ.*'word5'"):
-        check_tokenizers(tiny_tokenizer(words(5)), tiny_tokenizer(words(6)))
-    with pytest.raises(InputError, match=r"5 tokens.*\(5\).*4 tokens differ.*'word0'.*Use a student"):
-        check_tokenizers(tiny_tokenizer(words(5)), tiny_tokenizer(["word4", "word3", "word2", "word1", "word0"]))
+def test_vocabularies_are_compared_word_by_word():
+    assert have_same_vocabulary(tiny_tokenizer(words(5)), tiny_tokenizer(words(5)))
+    assert not have_same_vocabulary(tiny_tokenizer(words(5)), tiny_tokenizer(words(6)))
+    assert not have_same_vocabulary(tiny_tokenizer(words(5)), tiny_tokenizer(words(5)[::-1]))

@@ -25,7 +25,21 @@ CASES = {
     "student path wrong": ({"student_layers": None, "student_name_or_path": "nowhere/student"}, "nowhere/student"),
     "teacher without a head": ({"teacher_name_or_path": "SHELF/headless"}, "classifier.weight"),
     "teacher for another task": ({"teacher_name_or_path": "SHELF/topics-teacher"}, "politics"),
-    "another vocabulary": ({"student_layers": None, "student_name_or_path": "SHELF/other-words"}, "vocabular"),
+    "another vocabulary, live": (
+        {"student_layers": None, "student_name_or_path": "SHELF/other-words", "teacher_cache_dir": "false"},
+        "teacher_cache_dir",
+    ),
+    "another vocabulary, hidden states": (
+        {"student_layers": None, "student_name_or_path": "SHELF/other-words", "hidden_state_weight": 1},
+        "hidden_state_weight",
+    ),
+    "teacher's batch of 0": ({"teacher_batch_size": 0}, "teacher_batch_size"),
+    "unknown storage": ({"teacher_cache_dtype": "int8"}, "fp16"),
+    "no cache to overwrite": (
+        {"teacher_cache_dir": "no", "overwrite_teacher_cache": "true"},
+        "overwrite_teacher_cache",
+    ),
+    "weights for other teachers": ({"teacher_weights": "[1, 2]"}, "2 numbers for 1 teachers"),
     "too many layers": ({"student_layers": 5}, "4"),
     "layer out of range": ({"student_layers": "0,4"}, "4"),
     "temperature 0": ({"temperature": 0}, "temperature"),

@@ -1,0 +1,237 @@
+"""Build a teacher's cache, or use the one that is there."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import nn
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, default_data_collator
+from transformers.utils import logging
+
+from hf_distill.errors import InputError
+from hf_distill.teachers.cache.answering import AnsweringTeacher
+from hf_distill.teachers.cache.build_share import BuildShare
+from hf_distill.teachers.cache.cache_folder import CacheFolder, read_fingerprint
+from hf_distill.teachers.cache.cached_teacher import CachedTeacher
+from hf_distill.teachers.cache.description import TeacherDescription
+from hf_distill.teachers.cache.fingerprint import Storage, check_rows, check_same, fingerprint
+from hf_distill.teachers.cache.sealed_file import verify_sealed
+from hf_distill.teachers.cache.several_processes import decided_by_main, failing_together, locked_by_main
+from hf_distill.teachers.cache.shards import Shard, ShardWriter
+from hf_distill.teachers.cache.teacher_rows import TeacherRows
+from hf_distill.teachers.sparse_sampling import SparseSampling
+
+logger = logging.get_logger(__name__)
+
+
+def cache_teacher_outputs(
+    teacher: nn.Module,
+    dataset: Any,
+    cache_dir: str | Path,
+    data_collator: Callable | None = None,
+    processing_class: Any = None,
+    *,
+    batch_size: int | None = None,
+    storage_dtype: torch.dtype = torch.float32,
+    with_hidden_states: bool = False,
+    sampling: SparseSampling | None = None,
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    device: torch.device | None = None,
+) -> CachedTeacher:
+    """Let a teacher answer every row once and store that, or use the cache that is there.
+
+    Each different row is answered once, the longest first. A build that was interrupted goes on where it stopped, and
+    loses at most a minute of work. Several processes, all of which must call this, share the rows. A run that finds
+    another one building waits for it. A cache that is complete serves any part of its rows in any order.
+
+    Args:
+        teacher: The teacher; afterwards it is as it was. On GPUs that have bf16 it answers in bf16.
+        dataset: Rows as the trainer will be given them, with a length.
+        cache_dir: A folder of its own, seen by all processes.
+        data_collator: That of the training; as ``Trainer`` chooses it if not given.
+        processing_class: The tokenizer or processor that made the rows; one that is given becomes part of the
+            fingerprint.
+        batch_size: Rows that the teacher answers at once; as many as fit if not given.
+        storage_dtype: ``torch.float32`` keeps answers in fp32 exactly; ``torch.float16`` with a relative error of up
+            to 2^-11 (numbers below 6e-5 with an absolute one of up to 2^-25), ``torch.bfloat16`` of up to 2^-8.
+        with_hidden_states: Also store the last hidden states.
+        sampling: Store a sample of each distribution in place of all logits, for large vocabularies.
+        settings: Whatever else decides the answers; compared with that of the cache, name by name.
+        overwrite: Build anew, whatever cache is there.
+        device: Where the teacher computes; that of this process if not given.
+
+    Returns:
+        What ``DistillationTrainer(teacher_model=...)`` takes in place of the teacher, which is no longer needed.
+
+    Raises:
+        CacheMismatch: The cache that is there was made from something else, or lacks rows.
+        InputError: The cache is damaged; or the folder, the disk or the rows do not allow one.
+
+    Example:
+        >>> cached = cache_teacher_outputs(teacher, rows, "cache", processing_class=tokenizer)  # doctest: +SKIP
+        >>> trainer = DistillationTrainer(student, cached, args, train_dataset=rows)  # doctest: +SKIP
+    """
+    with failing_together():
+        storage = Storage(storage_dtype, with_hidden_states, sampling)
+        answering = AnsweringTeacher(teacher, storage, PartialState().device if device is None else device)
+        rows = TeacherRows(dataset, answering.inputs)
+        collator = data_collator if data_collator is not None else _default_collator(processing_class)
+        rows.refuse_random(collator)
+        keys = rows.keys[rows.unique]
+        made_from = fingerprint(teacher, answering.compute_dtype, storage, processing_class, settings or {}, keys)
+        build = CacheBuild(CacheFolder(Path(cache_dir)), answering, rows, collator, made_from)
+    return build.run(batch_size, overwrite)
+
+
+class CacheBuild:
+    """One call of :func:`cache_teacher_outputs`; all processes go through it together.
+
+    Args:
+        folder: Where the cache is or will be.
+        answering: The teacher.
+        rows: What it is to answer.
+        collator: Makes batches of them.
+        made_from: The fingerprint of the cache as it would be made now.
+    """
+
+    def __init__(
+        self,
+        folder: CacheFolder,
+        answering: AnsweringTeacher,
+        rows: TeacherRows,
+        collator: Callable,
+        made_from: dict[str, Any],
+    ) -> None:
+        self.folder, self.answering, self.rows, self.collator = folder, answering, rows, collator
+        self.made_from = made_from
+        self._state = PartialState()
+        self._path = str(folder.path)
+
+    def run(self, batch_size: int | None, overwrite: bool) -> CachedTeacher:
+        """Use the cache, or build it first."""
+        if not overwrite and decided_by_main(lambda: self.folder.index is not None):
+            return self._existing()
+        decided_by_main(self.folder.create)
+        with locked_by_main(self.folder.lock, self._tell_waiting):
+            if decided_by_main(partial(self._is_complete_else_begin, overwrite)):
+                return self._existing()
+            self._answer(batch_size)
+            decided_by_main(self._finish)
+            return CachedTeacher.of_verified(self.folder.path)
+
+    def _tell_waiting(self) -> None:
+        if self._state.is_main_process:
+            logger.warning(f"Another run is building the teacher's cache in {self._path!r}: waiting for it.")
+
+    def _existing(self) -> CachedTeacher:
+        with failing_together():
+            fingerprint_file, shards = self.folder.listed()
+            found = read_fingerprint(fingerprint_file)["made_from"]
+            check_same(found, self.made_from, self._path, is_complete=True)
+            for shard in shards[self._state.process_index :: self._state.num_processes]:
+                verify_sealed(shard)
+        with failing_together():
+            cached = CachedTeacher.of_verified(self.folder.path)
+            check_rows(cached.count_missing(self.rows.keys), len(self.rows), self._path)
+        return cached
+
+    def _is_complete_else_begin(self, overwrite: bool) -> bool:
+        self.folder.clear_unfinished()
+        if overwrite:
+            self.folder.clear()
+        if self.folder.index is not None:
+            return True
+        if self.folder.fingerprint is not None:
+            found = read_fingerprint(self.folder.fingerprint)["made_from"]
+            check_same(found, self.made_from, self._path, is_complete=False)
+        else:
+            self.folder.check_empty()
+            teacher = TeacherDescription.of(self.answering.model).to_dict()
+            self.folder.write_fingerprint({"made_from": self.made_from, "teacher": teacher})
+        return False
+
+    def _answer(self, batch_size: int | None) -> None:
+        done = self._sound_shards()
+        with failing_together():
+            numbers = self.rows.not_in([shard.keys for shard in done])
+            writer = ShardWriter(self.folder.path, self._fingerprint_name)
+            share = BuildShare(self.answering, self.rows, self.collator, writer)
+            with self.answering.at_work():
+                self._check_disk(numbers)
+                share.run(numbers, batch_size)
+
+    @property
+    def _fingerprint_name(self) -> str:
+        path = self.folder.fingerprint
+        return path.name if path is not None else ""
+
+    def _sound_shards(self) -> list[Shard]:
+        """What an interrupted build left; damaged files, and those of another build, are removed."""
+        paths = decided_by_main(lambda: self.folder.shards)
+        with failing_together():
+            bad = [
+                path for path in paths[self._state.process_index :: self._state.num_processes] if self._is_bad(path)
+            ]
+        bad = gather_object(bad)
+        if self._state.is_main_process:
+            for path in bad:
+                logger.warning(f"{str(path)!r} is damaged or of another cache: these rows are answered again.")
+                path.unlink()
+        return [Shard(path) for path in paths if path not in bad]
+
+    def _is_bad(self, path: Path) -> bool:
+        try:
+            verify_sealed(path)
+        except InputError:
+            return True
+        return Shard(path).fingerprint != self._fingerprint_name
+
+    def _check_disk(self, numbers: np.ndarray) -> None:
+        """Say what is about to be written, judged by the shortest row, and refuse if there is no room for it."""
+        if not len(numbers):
+            return
+        example = numbers[-1:]
+        batch = self.rows.collated(example, self.collator)
+        answers = self.answering.as_stored(self.answering(batch, self.rows.keys[example]))
+        of_tokens = sum(values.nbytes for values in answers.by_token.values())
+        total = len(numbers) * (answers.num_bytes - of_tokens)
+        if answers.lengths is not None:
+            tokens = self.rows.count_tokens(numbers) or len(numbers) * int(answers.lengths)
+            total += of_tokens * math.ceil(tokens / max(int(answers.lengths), 1))
+        if self._state.is_main_process:
+            logger.info(f"The teacher answers {len(numbers)} different rows, {_size(total)} in {self._path!r}.")
+        free = shutil.disk_usage(self.folder.path).free
+        if total > free:
+            raise InputError(
+                f"The teacher's answers to {len(numbers)} rows take {_size(total)}, and {self._path!r} has "
+                f"{_size(free)} free: name a folder with more room, store them in fp16 or bf16, or sample "
+                "them (SparseSampling)."
+            )
+
+    def _finish(self) -> None:
+        paths = [path for path in self.folder.shards if Shard(path).fingerprint == self._fingerprint_name]
+        self.folder.write_index(paths)
+
+
+def _default_collator(processing_class: Any) -> Callable:
+    if isinstance(processing_class, PreTrainedTokenizerBase):
+        return DataCollatorWithPadding(processing_class)
+    return default_data_collator
+
+
+def _size(num_bytes: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} TB"

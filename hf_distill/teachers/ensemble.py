@@ -1,0 +1,99 @@
+"""Several teachers for one student."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from hf_distill.errors import InputError
+from hf_distill.signals import MixedLogits, Signals
+from hf_distill.teachers.teacher import Teacher, as_teacher
+
+
+class TeacherEnsemble:
+    """Teachers whose soft targets are averaged: the weighted mean of their tempered distributions, or of scores.
+
+    Each is asked alone, live or cached, and each may number the classes in its own way.
+
+    Args:
+        teachers: Models or teachers.
+        weights: How much each counts, greater than 0; only their ratios matter. Equal if not given.
+
+    Raises:
+        InputError: No teachers, or weights that do not fit them.
+
+    Example:
+        >>> teacher = TeacherEnsemble([large_model, larger_model], weights=[1, 2])
+        >>> trainer = DistillationTrainer(model=student, teacher_model=teacher, args=args, train_dataset=rows)
+    """
+
+    def __init__(self, teachers: Sequence[nn.Module | Teacher], weights: Sequence[float] | None = None) -> None:
+        if not teachers:
+            raise InputError("There are no teachers to average: give at least one.")
+        self.teachers = tuple(as_teacher(teacher) for teacher in teachers)
+        self.weights = _normalised([1.0] * len(teachers) if weights is None else weights, len(teachers))
+
+    @property
+    def input_names(self) -> frozenset[str]:
+        """What any of the teachers reads."""
+        return frozenset().union(*(teacher.input_names for teacher in self.teachers))
+
+    def pair_with(self, student: nn.Module, compares_hidden_states: bool, tokenizer: Any = None) -> None:
+        """Pair each teacher with the student.
+
+        Raises:
+            InputError: One does not fit, or hidden states are compared, which have no mean over teachers.
+        """
+        if compares_hidden_states:
+            raise InputError(
+                f"hidden_state_weight is above 0 and there are {len(self.teachers)} teachers, each with hidden states "
+                "in a space of its own, which have no mean: set it to 0, or use one teacher."
+            )
+        for number, teacher in enumerate(self.teachers, start=1):
+            try:
+                teacher.pair_with(student, False, tokenizer)
+            except InputError as error:
+                raise InputError(f"Teacher {number} of {len(self.teachers)}: {error}") from error
+
+    def prepare(self, accelerator: Accelerator, device: torch.device) -> None:
+        """Get each ready where the student trains."""
+        for teacher in self.teachers:
+            teacher.prepare(accelerator, device)
+
+    def collator(self, collator: Callable) -> Callable:
+        """A collator with whatever any of the teachers adds to a batch."""
+        for teacher in self.teachers:
+            collator = teacher.collator(collator)
+        return collator
+
+    def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:
+        """Every teacher's answer to a batch, side by side: the objective knows at which temperature to average.
+
+        Args:
+            inputs: The collated batch.
+            with_hidden_state: Refused by :meth:`pair_with`.
+
+        Raises:
+            InputError: A teacher's answers are sparse.
+        """
+        signals = [teacher(inputs) for teacher in self.teachers]
+        if any(answer.sparse is not None for answer in signals):
+            raise InputError(
+                "A teacher among several answers with sampled tokens, and the entropy of the mean of such answers is "
+                "unknown: cache the teachers' whole logits, or use one teacher."
+            )
+        return Signals(None, mixed=MixedLogits(tuple(answer.dense_logits for answer in signals), self.weights))
+
+
+def _normalised(weights: Sequence[float], number: int) -> tuple[float, ...]:
+    if len(weights) != number:
+        raise InputError(f"There are {number} teachers and {len(weights)} weights: give one weight for each teacher.")
+    if not all(weight > 0 and math.isfinite(weight) for weight in weights):
+        raise InputError(f"The teachers' weights are {list(weights)}: each must be above 0; leave out what counts 0.")
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)

@@ -1,0 +1,245 @@
+"""Who teaches in a run: one teacher or several, live or from their caches, each reading the texts in its own way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate.utils import release_memory
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from hf_distill.arguments import DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
+from hf_distill.errors import InputError
+from hf_distill.tasks import Task
+from hf_distill.teachers.cache import CachedTeacher, CacheMismatch, cache_teacher_outputs
+from hf_distill.teachers.ensemble import TeacherEnsemble
+from hf_distill.teachers.pairing import check_pair, have_same_vocabulary
+from hf_distill.teachers.teacher import Teacher
+from hf_distill.workflow.data import TaskData, prepare_data
+from hf_distill.workflow.models import Source, load_classifier, load_teacher, load_tokenizer
+from hf_distill.workflow.output_folder import TEACHER_CACHE_FOLDER
+from hf_distill.workflow.teacher_finetuning import finetuned_teacher_folder
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class TeachingModel:
+    """One of the teachers.
+
+    Attributes:
+        source: Its checkpoint.
+        tokenizer: Its own.
+        model: None while it is not in memory.
+        untrained: Its weights that no checkpoint held.
+        finetuned: Where it was saved after fine-tuning; None if it teaches as it was published.
+        data: The task as it reads it: the student's own object where they share a vocabulary. Set by
+            :meth:`Teaching.prepare_rows`.
+    """
+
+    source: Source
+    tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel | None = None
+    untrained: list[str] = field(default_factory=list)
+    finetuned: Source | None = None
+    data: TaskData = field(init=False)
+
+
+class Teaching:
+    """The teachers of a run, and how they answer.
+
+    Making one loads the first teacher, whose layers the student may start from, and the tokenizers of all.
+
+    Args:
+        models: The arguments that name them.
+        cache: Whether they answer before training, and where their answers are kept.
+        args: The run.
+        task: What they are to teach.
+
+    Raises:
+        InputError: A tokenizer or the first teacher cannot be loaded or cannot teach this task.
+    """
+
+    def __init__(
+        self, models: ModelArguments, cache: TeacherCacheArguments, args: DistillationTrainingArguments, task: Task
+    ) -> None:
+        self.models, self.cache, self.args, self.task = models, cache, args, task
+        if len(models.teacher_names) > 1 and args.hidden_state_weight > 0:
+            raise InputError(
+                f"hidden_state_weight is above 0 and there are {len(models.teacher_names)} teachers, whose hidden "
+                "states have no mean; set it to 0, or name one teacher."
+            )
+        revisions = [models.teacher_revision] + [None] * (len(models.teacher_names) - 1)
+        sources = [Source.find(*named) for named in zip(models.teacher_names, revisions, strict=True)]
+        self.teachers = [TeachingModel(source, load_tokenizer(source, models.trust_remote_code)) for source in sources]
+        self.first = self.teachers[0]
+        self._load_published(self.first)
+        self.answers_before_training = False
+
+    @property
+    def first_model(self) -> PreTrainedModel:
+        """The first teacher, while it is in memory."""
+        return _in_memory(self.first)
+
+    def prepare_rows(
+        self, student: PreTrainedModel, student_tokenizer: PreTrainedTokenizerBase, max_seq_length: int
+    ) -> TaskData:
+        """Check every teacher against the student, and tokenize the task for all of them.
+
+        Args:
+            student: As it will be trained.
+            student_tokenizer: Its own.
+            max_seq_length: Longer texts are cut there.
+
+        Returns:
+            The student's rows, with the inputs of the teachers that share its vocabulary.
+
+        Raises:
+            InputError: One of them cannot teach this student.
+        """
+        compares_hidden_states = self.args.hidden_state_weight > 0
+        shares = [have_same_vocabulary(student_tokenizer, teacher.tokenizer) for teacher in self.teachers]
+        self.answers_before_training = _answer_before_training(
+            self.cache, self.args, len(self.task.train), needs_cache=not all(shares)
+        )
+        check_pair(student, self.first_model, compares_hidden_states, self.first.tokenizer)
+        # The teacher's tokenizer where they share a vocabulary, since its inputs are the richer ones.
+        reader = self.first.tokenizer if shares[0] else student_tokenizer
+        readers = [self.first_model, student] if shares[0] else [student]
+        data = prepare_data(self.task, reader, max_seq_length, readers)
+        student_tokenizer.model_max_length = reader.model_max_length
+        for teacher, shares_vocabulary in zip(self.teachers, shares, strict=True):
+            if teacher is not self.first:
+                self._load_published(teacher)
+                check_pair(student, _in_memory(teacher), compares_hidden_states, teacher.tokenizer)
+            teacher.data = data
+            if not shares_vocabulary:
+                teacher.data = prepare_data(self.task, teacher.tokenizer, max_seq_length, [_in_memory(teacher)])
+            if teacher is not self.first and self.answers_before_training:
+                # Loaded again when its turn comes, so that no two share the memory.
+                teacher.model = None
+        return data
+
+    def _load_published(self, teacher: TeachingModel) -> None:
+        teacher.model, teacher.untrained = load_teacher(
+            teacher.source, self.models, self.task, teacher.tokenizer, self.args
+        )
+
+    def finetune_first(self) -> None:
+        """Train the first teacher on the task, or take the one that an earlier run trained in the same way."""
+        first = self.first
+        folder = finetuned_teacher_folder(
+            self.first_model, first.untrained, self.models, self.args, first.data, first.tokenizer
+        )
+        first.finetuned = Source.find(folder)
+        first.model = self.load_first()
+
+    def load_first(self) -> PreTrainedModel:
+        """The first teacher anew, as it teaches: it may have been cast, sharded or freed since."""
+        source, trust = self.first.finetuned or self.first.source, self.models.trust_remote_code
+        model, _ = load_classifier(source, self.task, self.first.tokenizer, self.args, trust, new_head=False)
+        return model.eval().to(self.args.device)
+
+    def teacher(self, data: TaskData) -> tuple[nn.Module | Teacher, TaskData]:
+        """What the trainer takes: models, or their answers to all rows, after which they leave the memory.
+
+        Args:
+            data: The student's rows.
+
+        Returns:
+            The teacher; and the student's data, its training rows with a key for each teacher that reads them in
+            another tokenization.
+
+        Raises:
+            InputError: A cache that is there was made by another teacher, from other rows, or is damaged.
+        """
+        if self.answers_before_training:
+            return self._cached_teacher(data)
+        return self._together([_in_memory(teacher) for teacher in self.teachers]), data
+
+    def _cached_teacher(self, data: TaskData) -> tuple[nn.Module | Teacher, TaskData]:
+        caches, train = [], data.train
+        for number, teacher in enumerate(self.teachers):
+            stored = self._cached(teacher, self._folder(number))
+            if teacher.data is not data:
+                train = stored.with_keys(train, teacher.data.train)
+            caches.append(stored)
+        return self._together(caches), dataclasses.replace(data, train=train)
+
+    def _cached(self, teacher: TeachingModel, folder: Path) -> CachedTeacher:
+        if teacher.model is None:
+            self._load_published(teacher)
+        overwrites_run = self.args.overwrite_output_dir and not self.args.resume_from_checkpoint
+        try:
+            return self._stored(teacher, folder, self.cache.overwrite_teacher_cache)
+        except CacheMismatch:
+            if not (self._is_in_run and overwrites_run):
+                raise
+            logger.warning(
+                f"The teacher's cache in {str(folder)!r} is of the run that is overwritten: making it anew."
+            )
+            return self._stored(teacher, folder, overwrite=True)
+        finally:
+            (teacher.model,) = release_memory(teacher.model)
+
+    def _stored(self, teacher: TeachingModel, folder: Path, overwrite: bool) -> CachedTeacher:
+        data = teacher.data
+        return cache_teacher_outputs(
+            _in_memory(teacher),
+            data.train,
+            folder,
+            data.collator,
+            teacher.tokenizer,
+            batch_size=self.cache.teacher_batch_size,
+            storage_dtype=self.cache.storage_dtype,
+            with_hidden_states=self.args.hidden_state_weight > 0,
+            settings={"task": self.task.name, "max_seq_length": data.max_seq_length},
+            overwrite=overwrite,
+            device=self.args.device,
+        )
+
+    @property
+    def _is_in_run(self) -> bool:
+        return self.cache.teacher_cache_dir in (None, "true")
+
+    def _folder(self, number: int) -> Path:
+        own = Path(str(self.args.output_dir)) / TEACHER_CACHE_FOLDER
+        folder = own if self._is_in_run else Path(str(self.cache.teacher_cache_dir)).expanduser()
+        return folder / f"teacher-{number}" if len(self.teachers) > 1 else folder
+
+    def _together(self, members: Sequence[nn.Module | Teacher]) -> nn.Module | Teacher:
+        return members[0] if len(members) == 1 else TeacherEnsemble(members, self.models.teacher_weights)
+
+
+def _in_memory(teacher: TeachingModel) -> PreTrainedModel:
+    if teacher.model is None:
+        raise RuntimeError(f"The teacher {teacher.source.name!r} is not in memory.")
+    return teacher.model
+
+
+def _answer_before_training(
+    cache: TeacherCacheArguments, args: DistillationTrainingArguments, rows: int, needs_cache: bool
+) -> bool:
+    if needs_cache and args.hidden_state_weight > 0:
+        raise InputError(
+            "hidden_state_weight is above 0, and teacher and student have different vocabularies, so hidden states of "
+            "different tokens would be compared; set it to 0, or use models with the same tokenizer."
+        )
+    if needs_cache and cache.teacher_cache_dir == "false":
+        raise InputError(
+            "teacher_cache_dir is false, and a teacher has another vocabulary than the student, so it would misread "
+            "the student's tokens and can only answer before training; leave teacher_cache_dir out, or use models "
+            "with the same tokenizer."
+        )
+    if cache.teacher_cache_dir is not None:
+        return cache.teacher_cache_dir != "false"
+    if args.soft_target_weight == 0 or args.hidden_state_weight > 0:
+        return needs_cache
+    is_sharded = args.deepspeed is not None or bool(args.fsdp)
+    steps_of_an_epoch = rows / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
+    epochs = args.max_steps / steps_of_an_epoch if args.max_steps > 0 else args.num_train_epochs
+    return needs_cache or (epochs > 1 and not is_sharded)
