@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments
 from hf_distill.padding import padding_collator
+from hf_distill.padding_free import check_keeps_sequences_apart, check_nothing_is_repeated
 from hf_distill.row_lengths import are_rows_stored, row_lengths
 from hf_distill.sampling import LongestFirstSampler, SeededLengthGroupedSampler, sampler_inside
 
@@ -34,6 +35,9 @@ class LengthAwareTrainer(Trainer):
         data_collator: Without one, and with a tokenizer as ``processing_class``, batches are padded to their longest
             row.
         **kwargs: As for ``transformers.Trainer``.
+
+    Raises:
+        InputError: The collator joins sequences, and the model would mix them.
     """
 
     args: DistillationTrainingArguments
@@ -49,6 +53,8 @@ class LengthAwareTrainer(Trainer):
         if data_collator is None and isinstance(tokenizer, PreTrainedTokenizerBase):
             data_collator = padding_collator(tokenizer, args.device)
         super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
+        check_nothing_is_repeated(self.data_collator, args.world_size, args.dataloader_drop_last)
+        check_keeps_sequences_apart(self.model, self.data_collator, self.accelerator)
 
     def _row_lengths(self, dataset: Any) -> list[int] | None:
         stated = self.args.length_column_name

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -32,7 +31,7 @@ class SeededLengthGroupedSampler(Sampler[int]):
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
         self.batch_size = batch_size
-        self.lengths = torch.tensor(lengths, dtype=torch.long)
+        self.lengths = np.asarray(lengths)
         self.seed = seed
         self.epoch = 0
 
@@ -46,28 +45,27 @@ class SeededLengthGroupedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """The row numbers, each once."""
-        seed = int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(seed)
-        full_steps, rest = divmod(len(self), self.batch_size)
-        shuffled = torch.randperm(len(self), generator=generator)
-        rows = torch.cat([self._sorted(group) for group in shuffled.split(self._group_sizes())])
-        if full_steps > 1:
-            steps = rows[: len(self) - rest].view(full_steps, self.batch_size)
-            steps = steps[torch.randperm(full_steps, generator=generator)]
-            longest = int(self.lengths[steps[:, 0]].argmax())
+        generator = np.random.default_rng([self.seed, self.epoch])
+        shuffled = generator.permutation(len(self))
+        rows = np.concatenate([self._sorted(group) for group in np.split(shuffled, self._group_ends())])
+        num_steps = len(self) // self.batch_size
+        in_full_steps = num_steps * self.batch_size
+        if num_steps > 1:
+            steps = generator.permutation(rows[:in_full_steps].reshape(num_steps, self.batch_size))
+            longest = self.lengths[steps[:, 0]].argmax()
             steps[[0, longest]] = steps[[longest, 0]]
-            rows = torch.cat([steps.flatten(), rows[len(self) - rest :]])
+            rows = np.concatenate([steps.ravel(), rows[in_full_steps:]])
         return iter(rows.tolist())
 
-    def _group_sizes(self) -> list[int]:
-        """All but the last are whole steps; the last takes what is left, so that its first step is a full one."""
-        full_steps = len(self) // self.batch_size
-        steps = max(1, min(full_steps // 4, _LARGEST_GROUP))
-        sizes = [steps * self.batch_size] * max(0, full_steps // steps - 1)
-        return [*sizes, len(self) - sum(sizes)]
+    def _group_ends(self) -> range:
+        """Where a group ends and the next one begins; the last also takes what fills no step."""
+        num_steps = len(self) // self.batch_size
+        steps_of_group = max(1, min(num_steps // 4, _LARGEST_GROUP))
+        size = steps_of_group * self.batch_size
+        return range(size, size * (num_steps // steps_of_group - 1) + 1, size)
 
-    def _sorted(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows[self.lengths[rows].argsort(descending=True, stable=True)]
+    def _sorted(self, rows: np.ndarray) -> np.ndarray:
+        return rows[np.argsort(-self.lengths[rows], kind="stable")]
 
 
 class LongestFirstSampler(Sampler[int]):

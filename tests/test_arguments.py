@@ -33,7 +33,11 @@ def test_few_defaults_differ_from_transformers():
         for name, field in theirs.items()
         if (ours[name].default, ours[name].default_factory) != (field.default, field.default_factory)
     }
-    assert different == {"logging_nan_inf_filter", "restore_callback_states_from_checkpoint"}
+    assert different == {
+        "logging_nan_inf_filter",
+        "restore_callback_states_from_checkpoint",
+        "train_sampling_strategy",
+    }
     assert set(ours) - set(theirs) == {
         "temperature",
         "soft_target_weight",

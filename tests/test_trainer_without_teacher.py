@@ -13,7 +13,12 @@ tasks = pytest.mark.parametrize(("build", "make_rows"), TASKS.values(), ids=TASK
 def train_both(build, rows, make_arguments, **arguments):
     """Plain Trainer and this one, without a teacher, from the same weights on the same rows."""
     args = make_arguments(
-        logging_steps=1, num_train_epochs=1, soft_target_weight=0.0, hard_target_weight=1.0, **arguments
+        logging_steps=1,
+        num_train_epochs=1,
+        soft_target_weight=0.0,
+        hard_target_weight=1.0,
+        train_sampling_strategy="random",
+        **arguments,
     )
     fields = TrainingArguments.__dataclass_fields__.values()
     plain_args = TrainingArguments(**{field.name: getattr(args, field.name) for field in fields if field.init})

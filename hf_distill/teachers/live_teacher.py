@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, send_to_device
+from accelerate.utils import DistributedType, DynamoBackend, send_to_device
 from torch import nn
 from transformers.utils import logging
 
 from hf_distill.model_wrappers import forward_parameters
+from hf_distill.padding_free import boundary_names, check_keeps_sequences_apart
 from hf_distill.sharding import shard_teacher
 from hf_distill.signals import Signals
 from hf_distill.teachers.pairing import check_pair
@@ -34,6 +35,9 @@ class LiveTeacher:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.input_names = forward_parameters(model) - {"labels"}
+        self._read = self.input_names | boundary_names(model)
+        # Decoders would keep the keys and values of every layer for a next token that nobody asks for.
+        self._options = {"use_cache": False} if "use_cache" in self.input_names else {}
         self._class_order: list[int] | None = None
         self._class_index: torch.Tensor | None = None
         self._accelerator: Accelerator | None = None
@@ -44,16 +48,25 @@ class LiveTeacher:
         self._class_index = None
 
     def collator(self, collator: Callable) -> Callable:
-        """The same collator: the answers come from the batch itself."""
+        """The same collator: the answers come from the batch itself.
+
+        Raises:
+            InputError: It joins sequences, and the model would mix them.
+        """
+        if self._accelerator is not None:
+            check_keeps_sequences_apart(self.model, collator, self._accelerator, **self._options)
         return collator
 
     def prepare(self, accelerator: Accelerator, device: torch.device) -> None:
         """Freeze the model and put it where the student trains: its device, its compute dtype, its sharding.
 
         A quantised model, or one that ``device_map`` placed, stays where it is. Under bf16 the weights become
-        bf16; under fp16 they stay as they are, since pure fp16 overflows, and autocast does the rest.
+        bf16; under fp16 they stay as they are, since pure fp16 overflows, and autocast does the rest. It is compiled
+        where the student is, save under DeepSpeed, whose engine owns the forward.
         """
         self._accelerator = accelerator
+        # The copy waits for the device, which a training step is not to do.
+        self._index_on(device)
         self.model.requires_grad_(False).eval()
         if _places_itself(self.model):
             return
@@ -65,6 +78,9 @@ class LiveTeacher:
             self._prepare_fsdp(accelerator, device)
         else:
             self.model.to(device)
+        plugin = accelerator.state.dynamo_plugin
+        if plugin.backend != DynamoBackend.NO and accelerator.distributed_type != DistributedType.DEEPSPEED:
+            self.model.compile(**plugin.to_kwargs())
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:
@@ -75,16 +91,13 @@ class LiveTeacher:
             with_hidden_state: Also return the last hidden state.
         """
         self.model.eval()
-        inputs = {name: value for name, value in inputs.items() if name in self.input_names}
+        inputs = {name: value for name, value in inputs.items() if name in self._read}
         device = next(value.device for value in inputs.values() if isinstance(value, torch.Tensor))
         if _places_itself(self.model):
             inputs = self._sent_home(inputs)
-        extra = {"output_hidden_states": True} if with_hidden_state else {}
-        if "use_cache" in self.input_names:
-            # Decoders would keep the keys and values of every layer for a next token that nobody asks for.
-            extra["use_cache"] = False
+        options = {**self._options, "output_hidden_states": True} if with_hidden_state else self._options
         with self._accelerator.autocast() if self._accelerator is not None else nullcontext():
-            signals = Signals.from_model_output(self.model(**inputs, **extra))
+            signals = Signals.from_model_output(self.model(**inputs, **options))
         if _places_itself(self.model):
             signals = Signals(*send_to_device((signals.dense_logits, signals.last_hidden_state), device))
         return signals.in_class_order(self._index_on(signals.dense_logits.device))

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import torch
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, TorchDynamoPlugin
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from conftest import PaddingCollator
 from torch import nn
@@ -38,7 +38,7 @@ def shard_by_accelerate(trainer, cpu_ram_efficient_loading=False):
         cpu_ram_efficient_loading=cpu_ram_efficient_loading,
     )
     accelerator = SimpleNamespace(
-        state=SimpleNamespace(fsdp_plugin=plugin),
+        state=SimpleNamespace(fsdp_plugin=plugin, dynamo_plugin=TorchDynamoPlugin()),
         distributed_type=DistributedType.FSDP,
         is_fsdp2=True,
         is_main_process=torch.distributed.get_rank() == 0,

@@ -81,7 +81,7 @@ def test_another_run_needs_one_of_two_options(run):
         {"lr_scheduler_type": "cosine"},
         {"weight_decay": 0.1},
         {"warmup_steps": 10},
-        {"train_sampling_strategy": "group_by_length"},
+        {"train_sampling_strategy": "random"},
         {"bf16": True, "use_cpu": True},
         {"label_smoothing_factor": 0.1},
         {"teacher_name_or_path": "other/teacher"},

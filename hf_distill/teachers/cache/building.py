@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,7 +24,12 @@ from hf_distill.teachers.cache.cached_teacher import CachedTeacher
 from hf_distill.teachers.cache.description import TeacherDescription
 from hf_distill.teachers.cache.fingerprint import Storage, check_rows, check_same, fingerprint
 from hf_distill.teachers.cache.sealed_file import verify_sealed
-from hf_distill.teachers.cache.several_processes import decided_by_main, failing_together, locked_by_main
+from hf_distill.teachers.cache.several_processes import (
+    decided_by_main,
+    failing_together,
+    locked_by_main,
+    this_process,
+)
 from hf_distill.teachers.cache.shards import Shard, ShardWriter
 from hf_distill.teachers.cache.teacher_rows import TeacherRows
 from hf_distill.teachers.sparse_sampling import SparseSampling
@@ -81,9 +85,10 @@ def cache_teacher_outputs(
         >>> cached = cache_teacher_outputs(teacher, rows, "cache", processing_class=tokenizer)  # doctest: +SKIP
         >>> trainer = DistillationTrainer(student, cached, args, train_dataset=rows)  # doctest: +SKIP
     """
+    state = this_process(device)
     with failing_together():
         storage = Storage(storage_dtype, with_hidden_states, sampling)
-        answering = AnsweringTeacher(teacher, storage, PartialState().device if device is None else device)
+        answering = AnsweringTeacher(teacher, storage, state.device if device is None else device)
         rows = TeacherRows(dataset, answering.inputs)
         collator = data_collator if data_collator is not None else _default_collator(processing_class)
         rows.refuse_random(collator)
@@ -207,7 +212,7 @@ class CacheBuild:
         total = len(numbers) * (answers.num_bytes - of_tokens)
         if answers.lengths is not None:
             tokens = self.rows.count_tokens(numbers) or len(numbers) * int(answers.lengths)
-            total += of_tokens * math.ceil(tokens / max(int(answers.lengths), 1))
+            total += of_tokens * tokens // max(int(answers.lengths), 1)
         if self._state.is_main_process:
             logger.info(f"The teacher answers {len(numbers)} different rows, {_size(total)} in {self._path!r}.")
         free = shutil.disk_usage(self.folder.path).free

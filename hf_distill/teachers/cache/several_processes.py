@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from filelock import FileLock, Timeout
@@ -14,6 +15,12 @@ from filelock import FileLock, Timeout
 from hf_distill.errors import InputError
 
 _ASK_AGAIN_SECONDS = 20.0
+
+
+def this_process(device: torch.device | None) -> PartialState:
+    """Which of the processes this is; without a GPU Accelerate counts them only if it is told that there is none."""
+    is_cpu = device.type == "cpu" if device is not None else not torch.accelerator.is_available()
+    return PartialState(cpu=is_cpu)
 
 
 @contextmanager

@@ -66,9 +66,7 @@ def test_padding_on_the_left(task, tmp_path):
     student, teacher, rows = pair(task)
     # BERT's positions count from the left, padding included, so only the same batches have the same answers.
     rows = by_length(rows.map(lambda row: {"labels": [-100, *row["labels"][1:]]}))
-    cached = cache_of(
-        teacher, rows, tmp_path / "cache", LeftPaddingCollator(), with_hidden_states=True, batch_size=8
-    )
+    cached = cache_of(teacher, rows, tmp_path / "cache", LeftPaddingCollator(), with_hidden_states=True, batch_size=8)
     arguments = {**HIDDEN, "learning_rate": 0.0, "collator": LeftPaddingCollator(), "num_train_epochs": 1}
     if task == "tokens":
         arguments["train_sampling_strategy"] = "sequential"

@@ -29,11 +29,13 @@ def test_a_damaged_or_missing_file_is_named(check, tmp_path):
         check(path)
 
 
-def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
-    def no_space(descriptor):
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_nothing_is_there_before_all_is_written(step, tmp_path, monkeypatch):
+    def no_space(*args):
+        assert not list(tmp_path.glob("shard-*"))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", no_space)
+    monkeypatch.setattr(os, step, no_space)
     with pytest.raises(OSError, match="No space"):
         write_sealed(tmp_path, "shard", ".bin", b"content")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,344 @@
+"""What is stored, of which rows, and what cannot be."""
+
+import copy
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import PaddingCollator, random_rows, tiny_bert
+from datasets import Dataset, concatenate_datasets
+from safetensors.torch import load_file
+from teachers.cache.cached_training import cache_of, pair
+from torch import nn
+from transformers import BertForTokenClassification
+
+from hf_distill.errors import InputError
+from hf_distill.teachers.cache import CachedTeacher, CacheMismatch, build_share, building, shards
+from hf_distill.teachers.cache.keys import row_key
+from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
+
+
+def logits_of(teacher, row):
+    """One row at a time, as it is."""
+    inputs = {name: torch.tensor([value]) for name, value in row.items() if name != "labels"}
+    with torch.no_grad():
+        return teacher(**inputs).logits[0]
+
+
+def stored_by_key(folder):
+    """Read the files by hand: what is stored under each key."""
+    found = {}
+    for path in sorted(folder.glob("shard-*")):
+        tensors = load_file(path)
+        for place, key in enumerate(tensors["keys"]):
+            values = tensors["logits"][place]
+            if "offsets" in tensors:
+                values = tensors["logits"][tensors["offsets"][place] : tensors["offsets"][place + 1]]
+            assert key.numpy().tobytes() not in found
+            found[key.numpy().tobytes()] = values
+    return found
+
+
+def count_rows(model):
+    """A list that grows by the number of rows of each forward."""
+    counted = []
+    model.register_forward_pre_hook(
+        lambda module, args, inputs: counted.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    return counted
+
+
+@pytest.mark.parametrize("task", ["classes", "tokens", "score"])
+def test_each_row_is_stored_under_its_key(task, tmp_path):
+    _, teacher, rows = pair(task)
+    cache_of(teacher, rows, tmp_path / "cache", batch_size=5)
+    found = stored_by_key(tmp_path / "cache")
+    assert len(found) == len(rows)
+    for row in rows:
+        stored = found[row_key(row, TeacherInputs.of(teacher))]
+        torch.testing.assert_close(stored, logits_of(teacher, row), rtol=1e-5, atol=1e-5)
+
+
+def test_equal_rows_are_answered_once_and_the_longest_first(tmp_path):
+    teacher, rows = tiny_bert(), random_rows(10)
+    counted, widths = count_rows(teacher), []
+    teacher.register_forward_pre_hook(
+        lambda module, args, inputs: widths.append(inputs["input_ids"].shape[1]), with_kwargs=True
+    )
+    same = concatenate_datasets([rows, rows.map(lambda row: {"labels": 2}), rows.select([3, 3, 3])])
+    cached = cache_of(teacher, same, tmp_path / "cache", batch_size=4)
+    # The shortest row once more, for the size on disk.
+    assert counted == [1, 4, 4, 2]
+    assert widths[1:] == sorted(widths[1:], reverse=True) and widths[0] == min(map(len, rows["input_ids"]))
+    assert cached.count_missing(np.stack([key for key in _keys(teacher, same)])) == 0
+    cache_of(teacher, rows, tmp_path / "cache")
+    assert len(counted) == 4
+
+
+def _keys(teacher, rows):
+    return [np.frombuffer(row_key(row, TeacherInputs.of(teacher)), np.uint8) for row in rows]
+
+
+def test_the_teacher_is_left_as_it_was(tmp_path):
+    teacher = tiny_bert(dropout=0.5)
+    teacher.train()
+    teacher.classifier.eval()
+    before = {name: (weight.clone(), weight.requires_grad) for name, weight in teacher.named_parameters()}
+    cached = cache_of(teacher, random_rows(6), tmp_path / "cache")
+    assert teacher.training and teacher.bert.training and not teacher.classifier.training
+    for name, weight in teacher.named_parameters():
+        assert torch.equal(weight, before[name][0]) and weight.requires_grad == before[name][1] and weight.grad is None
+    answers = cached(cached.collator(PaddingCollator())(list(random_rows(6))))
+    torch.testing.assert_close(answers.logits[0], logits_of(teacher.eval(), random_rows(6)[0]))
+    assert not answers.logits.requires_grad and not answers.logits.is_inference()
+
+
+def test_weights_that_are_cast_come_back_bit_by_bit(monkeypatch, tmp_path):
+    """As on a GPU with bf16."""
+    teacher = tiny_bert()
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    dtypes = []
+    teacher.register_forward_pre_hook(lambda *args: dtypes.append(teacher.classifier.weight.dtype))
+    monkeypatch.setattr(building.AnsweringTeacher, "compute_dtype", torch.bfloat16)
+    cached = cache_of(teacher, random_rows(6), tmp_path / "cache")
+    assert set(dtypes) == {torch.bfloat16}
+    assert cached._cache.made_from["compute_dtype"] == "torch.bfloat16"
+    for name, value in teacher.state_dict().items():
+        assert value.dtype == before[name].dtype and torch.equal(value, before[name])
+    answers = cached(cached.collator(PaddingCollator())(list(random_rows(6))))
+    expected = copy.deepcopy(teacher).bfloat16()
+    for logits, row in zip(answers.logits, random_rows(6), strict=True):
+        torch.testing.assert_close(logits, logits_of(expected, row).float(), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float16, 2**-11), (torch.bfloat16, 2**-8)])
+def test_storage_in_half_the_space_has_the_stated_error(dtype, error, tmp_path):
+    _, teacher, rows = pair("tokens")
+    exact = cache_of(teacher, rows, tmp_path / "exact", with_hidden_states=True)
+    half = cache_of(teacher, rows, tmp_path / "half", with_hidden_states=True, storage_dtype=dtype)
+    batch = list(rows)
+    answers, expected = (
+        cached(cached.collator(PaddingCollator())(batch), with_hidden_state=True) for cached in (half, exact)
+    )
+    for name in ("logits", "last_hidden_state"):
+        values, exact_values = getattr(answers, name), getattr(expected, name)
+        assert values.dtype == torch.float32
+        difference = (values - exact_values).abs()
+        assert (difference <= error * exact_values.abs() + 2**-25).all()
+        assert difference.max() > 0
+
+    def size(folder):
+        return sum(path.stat().st_size for path in (tmp_path / folder).glob("shard-*"))
+
+    assert size("half") < 0.6 * size("exact")
+
+
+def test_numbers_too_large_for_fp16_are_refused(tmp_path):
+    teacher = tiny_bert()
+    with torch.no_grad():
+        teacher.classifier.weight.mul_(1e6)
+    with pytest.raises(InputError, match="fp16 holds no more than 65504"):
+        cache_of(teacher, random_rows(6), tmp_path / "cache", storage_dtype=torch.float16)
+
+
+def test_the_files_are_memory_mapped(tmp_path):
+    cached = cache_of(tiny_bert(), random_rows(6), tmp_path / "cache")
+    [path] = (tmp_path / "cache").glob("shard-*")
+    with open("/proc/self/maps") as maps:
+        mapped = [line.split()[0].split("-") for line in maps if str(path) in line]
+    stored = cached._cache.store.take("logits", np.array([0, 5]))
+    for values in stored:
+        assert any(int(start, 16) <= values.data_ptr() < int(end, 16) for start, end in mapped)
+
+
+# ---- Shards ----
+
+
+def test_a_shard_is_written_when_it_is_large_or_old(tmp_path, monkeypatch):
+    teacher, rows = tiny_bert(), random_rows(24)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 8 * (16 + 12))
+    cache_of(teacher, rows, tmp_path / "small", batch_size=4)
+    assert [len(shards.Shard(path).keys) for path in (tmp_path / "small").glob("shard-*")] == [8, 8, 8]
+    monkeypatch.undo()
+    cache_of(teacher, rows, tmp_path / "whole", batch_size=4)
+    assert len(list((tmp_path / "whole").glob("shard-*"))) == 1
+    monkeypatch.setattr(shards, "SHARD_SECONDS", 0)
+    cached = cache_of(teacher, rows, tmp_path / "old", batch_size=4)
+    assert len(list((tmp_path / "old").glob("shard-*"))) == 6
+    # The same from several files as from one.
+    collated = [
+        teacher.collator(PaddingCollator())(list(rows)) for teacher in (cached, CachedTeacher(tmp_path / "whole"))
+    ]
+    assert torch.equal(*[next(value for name, value in batch.items() if "_logits" in name) for batch in collated])
+
+
+def test_a_build_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    teacher, rows = tiny_bert(), random_rows(24)
+    cache_of(copy.deepcopy(teacher), rows, tmp_path / "whole", batch_size=4)
+    monkeypatch.setattr(shards, "SHARD_SECONDS", 0)
+    counted = count_rows(teacher)
+
+    def stop(module, args, inputs):
+        if len(counted) == 5:
+            raise KeyboardInterrupt
+
+    teacher.register_forward_pre_hook(stop, with_kwargs=True)
+    with pytest.raises(KeyboardInterrupt):
+        cache_of(teacher, rows, tmp_path / "cache", batch_size=4)
+    with pytest.raises(InputError, match="no complete"):
+        CachedTeacher(tmp_path / "cache")
+    assert len(stored_by_key(tmp_path / "cache")) == 12
+    # What was being written, a damaged file, and one of another cache.
+    (tmp_path / "cache" / ".unfinished-1-a").write_text("half")
+    damaged, *_ = sorted((tmp_path / "cache").glob("shard-*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    cache_of(tiny_bert(seed=9), rows, tmp_path / "other", batch_size=8)
+    for path in (tmp_path / "other").glob("shard-*"):
+        path.rename(tmp_path / "cache" / path.name)
+    counted[:] = [0] * 10
+    cache_of(teacher, rows, tmp_path / "cache", batch_size=4)
+    assert sum(counted[10:]) == 1 + 16
+    assert not list((tmp_path / "cache").glob(".unfinished*"))
+    found, expected = stored_by_key(tmp_path / "cache"), stored_by_key(tmp_path / "whole")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_another_teacher_does_not_go_on_with_it(tmp_path):
+    rows = random_rows(8)
+    cache_of(tiny_bert(), rows, tmp_path / "cache")
+    next((tmp_path / "cache").glob("index-*")).unlink()
+    with pytest.raises(CacheMismatch, match="weights"):
+        cache_of(tiny_bert(seed=3), rows, tmp_path / "cache")
+    with pytest.raises(CacheMismatch, match="examples 8 there and 5 here"):
+        cache_of(tiny_bert(), rows.select(range(5)), tmp_path / "cache")
+    counted = count_rows(teacher := tiny_bert())
+    cache_of(teacher, rows, tmp_path / "cache")
+    assert not counted
+    assert CachedTeacher(tmp_path / "cache")
+    next((tmp_path / "cache").glob("index-*")).unlink()
+    next((tmp_path / "cache").glob("fingerprint-*")).unlink()
+    with pytest.raises(InputError, match="no fingerprint"):
+        cache_of(teacher, rows, tmp_path / "cache")
+
+
+# ---- Batches ----
+
+
+class OutOfMemory(nn.Module):
+    """Has room for so many rows, or for more in its first batches."""
+
+    def __init__(self, model, room, room_in_first=()):
+        super().__init__()
+        self.model, self.room, self.room_in_first = model, room, list(room_in_first)
+        self.config, self.loss_type = model.config, model.loss_type
+
+    def forward(self, input_ids, attention_mask=None):
+        if len(input_ids) > (self.room_in_first.pop(0) if self.room_in_first else self.room):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.model(input_ids=input_ids, attention_mask=attention_mask)
+
+
+def test_batches_are_halved_until_they_fit(tmp_path, monkeypatch):
+    rows, teacher = random_rows(24), OutOfMemory(tiny_bert(), room=3)
+    monkeypatch.setitem(build_share.FIRST_BATCH_SIZE, "cpu", 12)
+    counted = count_rows(teacher.model)
+    cached = cache_of(teacher, rows, tmp_path / "cache")
+    assert len(counted) == 1 + 8 and set(counted[1:]) == {3}
+    assert len(stored_by_key(tmp_path / "cache")) == 24
+    assert cached.count_missing(np.stack(_keys(teacher, rows))) == 0
+    # What was answered before is not answered again.
+    counted.clear()
+    teacher.room_in_first = [1, 12]
+    cache_of(teacher, rows, tmp_path / "later")
+    assert counted == [1, 12, 3, 3, 3, 3]
+    assert len(stored_by_key(tmp_path / "later")) == 24
+    with pytest.raises(torch.OutOfMemoryError):
+        cache_of(teacher, rows, tmp_path / "fixed", batch_size=4)
+
+
+# ---- What is refused ----
+
+
+class MaskingCollator(PaddingCollator):
+    """Hides tokens at random, as for masked language modelling."""
+
+    def __call__(self, rows):
+        batch = super().__call__(rows)
+        hidden = torch.rand(batch["input_ids"].shape) < 0.15
+        return {**batch, "input_ids": batch["input_ids"].masked_fill(hidden, 0)}
+
+
+def test_random_masking_is_refused(tmp_path):
+    rows, teacher = random_rows(24), tiny_bert()
+    with pytest.raises(InputError, match=r"MaskingCollator.*other input_ids.*dataset.map"):
+        cache_of(teacher, rows, tmp_path / "cache", MaskingCollator())
+    assert not (tmp_path / "cache").exists()
+    # Also where it begins after the cache was made.
+    cached = cache_of(teacher, rows, tmp_path / "cache")
+    with pytest.raises(InputError, match="MaskingCollator"):
+        cached.collator(MaskingCollator())(list(rows))
+
+
+def test_a_random_transform_is_refused(tmp_path):
+    def augment(rows):
+        return {**rows, "input_ids": [np.random.default_rng().permutation(row).tolist() for row in rows["input_ids"]]}
+
+    with pytest.raises(InputError, match="random transform"):
+        cache_of(tiny_bert(), random_rows(24).with_transform(augment), tmp_path / "cache", PaddingCollator())
+
+
+def test_masks_that_were_drawn_once_are_no_matter(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+
+    def mask(row):
+        hidden = torch.rand(len(row["input_ids"]), generator=generator) < 0.3
+        return {"input_ids": torch.tensor(row["input_ids"]).masked_fill(hidden, 0).tolist()}
+
+    rows = random_rows(12).map(mask)
+    cached = cache_of(tiny_bert(), rows, tmp_path / "cache")
+    answers = cached(cached.collator(PaddingCollator())(list(rows)))
+    torch.testing.assert_close(answers.logits[4], logits_of(tiny_bert(), rows[4]))
+
+
+def test_rows_that_cannot_be_looked_through_are_refused(tmp_path):
+    with pytest.raises(InputError, match="stream"):
+        cache_of(tiny_bert(), random_rows(4).to_iterable_dataset(), tmp_path / "cache", PaddingCollator())
+    with pytest.raises(InputError, match="no rows"):
+        cache_of(tiny_bert(), random_rows(4).select([]), tmp_path / "cache")
+    with pytest.raises(InputError, match="tokenise"):
+        cache_of(tiny_bert(), Dataset.from_dict({"text": ["a"]}), tmp_path / "cache")
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"thesis\.txt"):
+            cache_of(tiny_bert(), random_rows(4), tmp_path, overwrite=overwrite)
+    with pytest.raises(InputError, match="is a file"):
+        cache_of(tiny_bert(), random_rows(4), tmp_path / "thesis.txt")
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_a_full_disk_is_refused_before_anything_is_answered(tmp_path, monkeypatch):
+    teacher, rows = tiny_bert(cls=BertForTokenClassification), random_rows(24, per_token=True)
+    # Keys and offsets, and 3 logits for each token.
+    size = 24 * (16 + 8) + sum(len(row) for row in rows["input_ids"]) * 3 * 4
+    counted = count_rows(teacher)
+    usage = building.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(building.shutil, "disk_usage", lambda path: usage._replace(free=size - 1))
+    with pytest.raises(InputError, match=rf"24 rows take {size / 1000:.3g} KB.*free"):
+        cache_of(teacher, rows, tmp_path / "cache")
+    assert counted == [1]
+    monkeypatch.setattr(building.shutil, "disk_usage", lambda path: usage._replace(free=size))
+    cache_of(teacher, rows, tmp_path / "cache")
+
+
+def test_answers_that_depend_on_the_batch_are_refused(tmp_path):
+    class Padded(OutOfMemory):
+        def forward(self, input_ids):
+            return torch.zeros(*input_ids.shape, 5, 3)[:, :-1]
+
+    with pytest.raises(InputError, match="for some rows and"):
+        cache_of(Padded(tiny_bert(), 9), random_rows(12), tmp_path / "cache", batch_size=4)

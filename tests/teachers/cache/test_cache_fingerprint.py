@@ -1,0 +1,143 @@
+"""A cache that was made from something else is refused, and the message says what differs."""
+
+import copy
+
+import pytest
+import torch
+from conftest import PaddingCollator, random_rows, tiny_bert
+from datasets import concatenate_datasets
+from teachers.cache.cached_training import cache_of
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+
+import hf_distill.teachers.cache.fingerprint
+from hf_distill.errors import InputError
+from hf_distill.model_fingerprint import weights_fingerprint
+from hf_distill.teachers.cache import CachedTeacher, CacheMismatch
+
+
+def tokenizer(*words):
+    rules = Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(("[PAD]", "[UNK]", *words))}, "[UNK]")
+    )
+    rules.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=rules, pad_token="[PAD]", unk_token="[UNK]")
+
+
+@pytest.fixture
+def given():
+    """What a cache is made from."""
+    return {
+        "teacher": tiny_bert(),
+        "rows": random_rows(12),
+        "processing_class": tokenizer("a", "b"),
+        "settings": {"task": "sst2", "max_seq_length": 32},
+    }
+
+
+def make(folder, given, **changes):
+    return cache_of(folder=folder, collator=PaddingCollator(), **{**given, **changes})
+
+
+class OtherBert(BertForSequenceClassification):
+    pass
+
+
+def with_weight_changed():
+    teacher = tiny_bert()
+    with torch.no_grad():
+        teacher.classifier.bias[2] = torch.nextafter(teacher.classifier.bias[2], torch.tensor(1e9))
+    return teacher
+
+
+def with_config_changed():
+    teacher = tiny_bert()
+    teacher.config.layer_norm_eps = 1e-3
+    return teacher
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"teacher": with_weight_changed}, {"weights"}),
+        ({"teacher": with_config_changed}, {r"config\.layer_norm_eps 1e-12 there and 0\.001 here"}),
+        ({"teacher": lambda: tiny_bert(cls=OtherBert)}, {"teacher 'BertFor.*' there and 'OtherBert' here"}),
+        ({"teacher": lambda: tiny_bert().bfloat16()}, {"compute_dtype 'torch.float32' there and 'torch.bfloat16'"}),
+        ({"storage_dtype": lambda: torch.float16}, {"storage_dtype 'torch.float32' there and 'torch.float16' here"}),
+        ({"with_hidden_states": lambda: True}, {"hidden_states False there and True here"}),
+        ({"processing_class": lambda: tokenizer("b", "a")}, {"tokenizer"}),
+        ({"processing_class": lambda: None}, {"tokenizer '.* there and None here"}),
+        (
+            {"settings": lambda: {"task": "cola", "max_seq_length": 64}},
+            {"settings.max_seq_length 32 there and 64 here", "settings.task 'sst2' there and 'cola' here"},
+        ),
+        ({"settings": lambda: {"task": "sst2"}}, {"settings.max_seq_length 32 there and None here"}),
+    ],
+)
+def test_each_part_that_differs_is_named(changes, parts, given, tmp_path):
+    make(tmp_path / "cache", given)
+    before = sorted(path.name for path in (tmp_path / "cache").iterdir())
+    changed = {name: make_value() for name, make_value in changes.items()}
+    with pytest.raises(CacheMismatch) as raised:
+        make(tmp_path / "cache", given, **changed)
+    for part in parts:
+        raised.match(part)
+    raised.match("overwrite_teacher_cache.*another folder")
+    assert str(raised.value).count(" there and ") <= max(len(parts), 2)
+    assert before == sorted(path.name for path in (tmp_path / "cache").iterdir())
+    assert make(tmp_path / "other", given, **changed)
+    make(tmp_path / "cache", given, overwrite=True, **changed)
+    assert make(tmp_path / "cache", given, **changed)
+    if "with_hidden_states" not in changes:
+        with pytest.raises(CacheMismatch):
+            make(tmp_path / "cache", given)
+
+
+def test_another_version_of_the_package_is_named(given, tmp_path, monkeypatch):
+    make(tmp_path / "cache", given)
+    monkeypatch.setattr(hf_distill.teachers.cache.fingerprint, "__version__", "99.0")
+    with pytest.raises(CacheMismatch, match="hf_distill '.*' there and '99.0' here"):
+        make(tmp_path / "cache", given)
+
+
+def test_what_does_not_matter_is_no_difference(given, tmp_path):
+    first = make(tmp_path / "cache", given)
+    teacher = copy.deepcopy(given["teacher"])
+    teacher.config._name_or_path = "elsewhere"
+    teacher.config.transformers_version = "0.0"
+    teacher.save_pretrained(tmp_path / "saved")
+    words = tokenizer("a", "b")
+    words(["a b a", "a"], padding="max_length", truncation=True, max_length=2)
+    reloaded = BertForSequenceClassification.from_pretrained(tmp_path / "saved")
+    second = make(tmp_path / "cache", given, teacher=reloaded, processing_class=words)
+    assert first.key_column == second.key_column
+
+
+def test_a_part_of_the_rows_in_any_order_is_accepted_and_a_missing_row_is_not(given, tmp_path):
+    rows = given["rows"]
+    make(tmp_path / "cache", given)
+    assert make(tmp_path / "cache", given, rows=rows.select([7, 2, 2, 11]))
+    assert make(tmp_path / "cache", given, rows=rows.shuffle(seed=1))
+    others = concatenate_datasets([rows, random_rows(3, seed=5)])
+    with pytest.raises(CacheMismatch, match="lacks 3 of 15 rows.*overwrite_teacher_cache"):
+        make(tmp_path / "cache", given, rows=others)
+    with pytest.raises(InputError, match="3 of 15 rows of a batch are not in the teacher's cache"):
+        CachedTeacher(tmp_path / "cache").collator(PaddingCollator())(list(others))
+
+
+def test_hidden_states_that_are_there_need_not_be_used(given, tmp_path):
+    make(tmp_path / "cache", given, with_hidden_states=True)
+    assert make(tmp_path / "cache", given)
+    next((tmp_path / "cache").glob("index-*")).unlink()
+    with pytest.raises(CacheMismatch, match="hidden_states True there and False here"):
+        make(tmp_path / "cache", given)
+
+
+def test_the_fingerprint_of_weights():
+    teacher = tiny_bert()
+    fingerprint = weights_fingerprint(teacher)
+    assert fingerprint == weights_fingerprint(copy.deepcopy(teacher)) and len(fingerprint) == 64
+    assert fingerprint != weights_fingerprint(with_weight_changed())
+    assert weights_fingerprint(teacher.bfloat16()) not in (fingerprint, weights_fingerprint(teacher.half()))
+    head = ["classifier.weight", "classifier.bias"]
+    assert weights_fingerprint(with_weight_changed(), head) == weights_fingerprint(tiny_bert(), head)
