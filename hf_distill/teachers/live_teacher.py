@@ -68,7 +68,7 @@ class LiveTeacher:
         # The copy waits for the device, which a training step is not to do.
         self._index_on(device)
         self.model.requires_grad_(False).eval()
-        if _places_itself(self.model):
+        if places_itself(self.model):
             return
         if accelerator.mixed_precision == "bf16":
             self.model.to(torch.bfloat16)
@@ -93,12 +93,12 @@ class LiveTeacher:
         self.model.eval()
         inputs = {name: value for name, value in inputs.items() if name in self._read}
         device = next(value.device for value in inputs.values() if isinstance(value, torch.Tensor))
-        if _places_itself(self.model):
+        if places_itself(self.model):
             inputs = self._sent_home(inputs)
         options = {**self._options, "output_hidden_states": True} if with_hidden_state else self._options
         with self._accelerator.autocast() if self._accelerator is not None else nullcontext():
             signals = Signals.from_model_output(self.model(**inputs, **options))
-        if _places_itself(self.model):
+        if places_itself(self.model):
             signals = Signals(*send_to_device((signals.dense_logits, signals.last_hidden_state), device))
         return signals.in_class_order(self._index_on(signals.dense_logits.device))
 
@@ -136,5 +136,6 @@ class LiveTeacher:
         self.model = engine.eval()
 
 
-def _places_itself(model: nn.Module) -> bool:
+def places_itself(model: nn.Module) -> bool:
+    """Whether a model must stay where it is: quantised, or spread over devices by ``device_map``."""
     return getattr(model, "hf_device_map", None) is not None or getattr(model, "is_quantized", False)

@@ -36,7 +36,7 @@ def check_pair(
     if compares_hidden_states:
         _check_widths(student, teacher)
     _check_vocabulary(teacher, tokenizer)
-    if _is_classifier(student) and _is_classifier(teacher):
+    if is_classifier(student) and is_classifier(teacher):
         return match_labels(label_names(student), label_names(teacher))
     return None
 
@@ -46,7 +46,8 @@ def have_same_vocabulary(student_tokenizer: Any, teacher_tokenizer: Any) -> bool
     return student_tokenizer.get_vocab() == teacher_tokenizer.get_vocab()
 
 
-def _is_classifier(model: nn.Module) -> bool:
+def is_classifier(model: nn.Module) -> bool:
+    """Whether a model's logits are classes with names, of whole examples or of tokens."""
     return "Classification" in (getattr(model, "loss_type", None) or "")
 
 

@@ -19,7 +19,7 @@ from hf_distill.teachers.cache.fingerprint import Storage
 from hf_distill.teachers.cache.shards import Answers
 from hf_distill.teachers.cache.spans import Spans
 from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
-from hf_distill.teachers.live_teacher import LiveTeacher, _places_itself
+from hf_distill.teachers.live_teacher import LiveTeacher, places_itself
 from hf_distill.teachers.sparse_sampling import SparseSampling
 
 
@@ -42,7 +42,7 @@ class AnsweringTeacher:
         """That of the weights at work: bf16 on GPUs that have it, for a model in fp32; None without such weights."""
         dtype = next((weight.dtype for weight in self.model.parameters() if weight.is_floating_point()), None)
         has_bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        is_cast = dtype == torch.float32 and has_bf16 and not _places_itself(self.model)
+        is_cast = dtype == torch.float32 and has_bf16 and not places_itself(self.model)
         return torch.bfloat16 if is_cast else dtype
 
     @contextmanager
@@ -143,7 +143,7 @@ def _sampled(answers: Answers, sampling: SparseSampling) -> Answers:
 @contextmanager
 def _placed(model: nn.Module, device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
     """On a device and in a dtype; afterwards the very tensors that it had, since fp32 cannot be had back from bf16."""
-    if _places_itself(model):
+    if places_itself(model):
         yield
         return
     weights = [(weight, weight.data) for weight in model.parameters()]

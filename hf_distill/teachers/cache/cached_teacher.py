@@ -21,7 +21,7 @@ from hf_distill.teachers.cache.keys import dataset_keys
 from hf_distill.teachers.cache.open_cache import OpenCache
 from hf_distill.teachers.cache.sealed_file import WAYS_OUT, verify_sealed
 from hf_distill.teachers.label_matching import label_names, match_labels
-from hf_distill.teachers.pairing import _is_classifier
+from hf_distill.teachers.pairing import is_classifier
 
 _HIDDEN_STATE = "last_hidden_state"
 
@@ -110,7 +110,7 @@ class CachedTeacher:
         if compares_hidden_states:
             self._check_hidden_states(student)
         self._class_order = self._class_index = None
-        if teacher.label_names is not None and _is_classifier(student):
+        if teacher.label_names is not None and is_classifier(student):
             self._class_order = match_labels(label_names(student), teacher.label_names)
 
     def _check_hidden_states(self, student: nn.Module) -> None:

@@ -11,7 +11,7 @@ from hf_distill.label_alignment import predicts_next_token
 from hf_distill.model_wrappers import unwrapped
 from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
 from hf_distill.teachers.label_matching import label_names
-from hf_distill.teachers.pairing import _is_classifier
+from hf_distill.teachers.pairing import is_classifier
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TeacherDescription:
     def of(cls, model: nn.Module) -> TeacherDescription:
         """Of a model, wrapped or not."""
         model = unwrapped(model)
-        labels = label_names(model) if _is_classifier(model) else None
+        labels = label_names(model) if is_classifier(model) else None
         hidden_size = getattr(getattr(model, "config", None), "hidden_size", None)
         return cls(TeacherInputs.of(model), labels, hidden_size, predicts_next_token(model))
 
