@@ -50,6 +50,19 @@ def check_nothing_is_repeated(collator: Any, num_processes: int, drops_last: boo
         )
 
 
+def check_rows_stay_rows(collator: Any) -> None:
+    """Check that a batch has a row for each example, to which a stored answer can belong.
+
+    Raises:
+        InputError: The collator joins them.
+    """
+    if isinstance(collator, DataCollatorWithFlattening):
+        raise InputError(
+            "DataCollatorWithFlattening joins the rows of a batch into one, and a stored answer belongs to a row: use "
+            "a collator that pads, or the teacher itself in place of a cache."
+        )
+
+
 def check_keeps_sequences_apart(model: Any, collator: Any, accelerator: Accelerator, **options: Any) -> None:
     """Check that a model answers each of the sequences that ``DataCollatorWithFlattening`` joins as if it were alone.
 

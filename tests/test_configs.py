@@ -15,7 +15,13 @@ from accelerate.utils.launch import (
 from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
-from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
+from hf_distill.arguments import (
+    DataArguments,
+    DistillationTrainingArguments,
+    ModelArguments,
+    SweepArguments,
+    TeacherCacheArguments,
+)
 from hf_distill.cli import parse_arguments
 from hf_distill.tasks.glue import GLUE_TASKS
 
@@ -38,7 +44,8 @@ def command(path):
 
 def parse(path, *overrides):
     kinds = (ModelArguments, TeacherCacheArguments, DataArguments, DistillationTrainingArguments)
-    return parse_arguments(kinds, [str(path), "--use_cpu", *overrides])
+    extra = (SweepArguments,) if path.stem == "sweep" else ()
+    return parse_arguments((*kinds, *extra), [str(path), "--use_cpu", *overrides])[: len(kinds)]
 
 
 def test_the_configs_that_were_promised_are_there():

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from tiny_tasks import images, tiny_vit
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, default_data_collator
 
 from hf_distill.evaluation import predict_logits
 
@@ -55,3 +56,10 @@ def test_every_module_is_left_in_its_mode(make_model, make_rows, collator):
 def test_bf16_logits_come_back_as_float32(make_model, make_rows, collator):
     logits = predict_logits(make_model().to(torch.bfloat16), make_rows(3), collator)
     assert logits.dtype == np.float32 and np.isfinite(logits).all()
+
+
+def test_rows_without_a_length_keep_their_order():
+    model, rows = tiny_vit(), images(7)
+    with torch.no_grad():
+        expected = model(torch.tensor(rows["pixel_values"][:])).logits
+    np.testing.assert_allclose(predict_logits(model, rows, default_data_collator, batch_size=3), expected, atol=1e-5)

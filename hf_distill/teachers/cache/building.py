@@ -13,10 +13,12 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import nn
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, default_data_collator
+from transformers import PreTrainedTokenizerBase, default_data_collator
 from transformers.utils import logging
 
 from hf_distill.errors import InputError
+from hf_distill.padding import padding_collator
+from hf_distill.padding_free import check_rows_stay_rows
 from hf_distill.teachers.cache.answering import AnsweringTeacher
 from hf_distill.teachers.cache.build_share import BuildShare
 from hf_distill.teachers.cache.cache_folder import CacheFolder, read_fingerprint
@@ -90,7 +92,10 @@ def cache_teacher_outputs(
         storage = Storage(storage_dtype, with_hidden_states, sampling)
         answering = AnsweringTeacher(teacher, storage, state.device if device is None else device)
         rows = TeacherRows(dataset, answering.inputs)
-        collator = data_collator if data_collator is not None else _default_collator(processing_class)
+        collator = (
+            data_collator if data_collator is not None else _default_collator(processing_class, answering.device)
+        )
+        check_rows_stay_rows(collator)
         rows.refuse_random(collator)
         keys = rows.keys[rows.unique]
         made_from = fingerprint(teacher, answering.compute_dtype, storage, processing_class, settings or {}, keys)
@@ -228,9 +233,9 @@ class CacheBuild:
         self.folder.write_index(paths)
 
 
-def _default_collator(processing_class: Any) -> Callable:
+def _default_collator(processing_class: Any, device: torch.device) -> Callable:
     if isinstance(processing_class, PreTrainedTokenizerBase):
-        return DataCollatorWithPadding(processing_class)
+        return padding_collator(processing_class, device)
     return default_data_collator
 
 

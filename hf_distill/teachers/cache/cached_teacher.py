@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from hf_distill.errors import InputError
+from hf_distill.padding_free import check_rows_stay_rows
 from hf_distill.signals import Signals, SparseLogits
 from hf_distill.teachers.cache.cache_folder import CacheFolder
 from hf_distill.teachers.cache.caching_collator import CachingCollator
@@ -135,7 +136,12 @@ class CachedTeacher:
             self._class_index = torch.tensor(self._class_order, device=device)
 
     def collator(self, collator: Callable) -> Callable:
-        """A collator that adds the answers to each batch."""
+        """A collator that adds the answers to each batch.
+
+        Raises:
+            InputError: It joins the rows of a batch.
+        """
+        check_rows_stay_rows(collator)
         return CachingCollator(collator, self._cache, self.key_column)
 
     def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:

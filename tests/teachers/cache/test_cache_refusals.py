@@ -9,7 +9,7 @@ from conftest import PaddingCollator, random_rows, tiny_bert
 from datasets import Dataset
 from teachers.cache.cached_training import cache_of
 from teachers.cache.observed_builds import OutOfMemory, count_rows, logits_of
-from transformers import BertForTokenClassification
+from transformers import BertForTokenClassification, DataCollatorWithFlattening
 
 from hf_distill.errors import InputError
 from hf_distill.teachers.cache import building
@@ -33,6 +33,15 @@ def test_random_masking_is_refused(tmp_path):
     cached = cache_of(teacher, rows, tmp_path / "cache")
     with pytest.raises(InputError, match="MaskingCollator"):
         cached.collator(MaskingCollator())(list(rows))
+
+
+def test_joined_rows_are_refused(tmp_path):
+    rows, joining = random_rows(8), DataCollatorWithFlattening()
+    with pytest.raises(InputError, match="joins the rows"):
+        cache_of(tiny_bert(), rows, tmp_path / "cache", joining)
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(InputError, match="joins the rows"):
+        cache_of(tiny_bert(), rows, tmp_path / "cache").collator(joining)
 
 
 def test_a_random_transform_is_refused(tmp_path):
