@@ -142,5 +142,6 @@ def test_help_is_grouped_and_explains_everything(capsys):
         for item in dataclasses.fields(kind):
             assert not item.init or f"\n  --{item.name} " in text
     assert text.index("--temperature") < places[3] < text.index("--output_dir TEXT")
+    assert "--teacher_weights NUMBER [NUMBER ...]" in text and "--student_layers INTEGER [INTEGER ...]" in text
     assert "--no_baseline" not in text
     assert max(len(line) for line in text.splitlines()) <= 110

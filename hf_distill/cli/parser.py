@@ -7,11 +7,11 @@ from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from transformers.hf_argparser import DataClassType, HfArgumentParser
 
-from hf_distill.cli.conversion import accepts, allowed_values, convert
+from hf_distill.cli.conversion import accepts, allowed_values, alternatives, convert
 from hf_distill.cli.unknown_names import suggest
 from hf_distill.cli.yaml_file import Setting
 from hf_distill.errors import InputError
@@ -135,7 +135,7 @@ def _metavar(hint: Any, choices: list[str] | None) -> str:
     if accepts(hint, bool):
         return "true|false"
     if accepts(hint, list):
-        return "INTEGER" if accepts(hint, int) else "TEXT"
+        hint = next((get_args(member)[0] for member in alternatives(hint) if get_args(member)), str)
     return "|".join(word for kind, word in _METAVARS.items() if accepts(hint, kind)) or "MAPPING"
 
 

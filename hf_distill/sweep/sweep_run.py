@@ -22,6 +22,7 @@ from hf_distill.arguments import (
     TeacherCacheArguments,
 )
 from hf_distill.errors import InputError
+from hf_distill.several_processes import decided_by_main
 from hf_distill.sweep.extra import require_sweep_extra
 from hf_distill.sweep.results import RESULTS_JSON, RESULTS_PLOT, RESULTS_TABLE, SweepResults, training_values
 from hf_distill.sweep.search_space import own_values, search_space
@@ -29,7 +30,6 @@ from hf_distill.sweep.settings import check_same_sweep, sweep_settings
 from hf_distill.sweep.table import shown_score
 from hf_distill.sweep.trial import Trial
 from hf_distill.tasks.task import REGRESSION
-from hf_distill.teachers.cache.several_processes import decided_by_main
 from hf_distill.workflow.distillation_run import DistillationRun
 from hf_distill.workflow.training import train
 

@@ -19,6 +19,12 @@ from transformers.utils import logging
 from hf_distill.errors import InputError
 from hf_distill.padding import padding_collator
 from hf_distill.padding_free import check_rows_stay_rows
+from hf_distill.several_processes import (
+    decided_by_main,
+    failing_together,
+    locked_by_main,
+    this_process,
+)
 from hf_distill.teachers.cache.answering import AnsweringTeacher
 from hf_distill.teachers.cache.build_share import BuildShare
 from hf_distill.teachers.cache.cache_folder import CacheFolder, read_fingerprint
@@ -26,12 +32,6 @@ from hf_distill.teachers.cache.cached_teacher import CachedTeacher
 from hf_distill.teachers.cache.description import TeacherDescription
 from hf_distill.teachers.cache.fingerprint import Storage, check_rows, check_same, fingerprint
 from hf_distill.teachers.cache.sealed_file import verify_sealed
-from hf_distill.teachers.cache.several_processes import (
-    decided_by_main,
-    failing_together,
-    locked_by_main,
-    this_process,
-)
 from hf_distill.teachers.cache.shards import Shard, ShardWriter
 from hf_distill.teachers.cache.teacher_rows import TeacherRows
 from hf_distill.teachers.sparse_sampling import SparseSampling
