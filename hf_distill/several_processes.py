@@ -62,6 +62,9 @@ def locked_by_main(lock: FileLock, tell_waiting: Callable[[], None]) -> Iterator
     Args:
         lock: Not held yet by this run.
         tell_waiting: Called once, if someone else holds it.
+
+    Raises:
+        InputError: The lock's file cannot be written, or its file system has no locks.
     """
     wait_seconds = 0.0
     while not decided_by_main(partial(_acquired, lock, wait_seconds)):
@@ -79,4 +82,9 @@ def _acquired(lock: FileLock, seconds: float) -> bool:
         lock.acquire(timeout=seconds)
     except Timeout:
         return False
+    except (OSError, NotImplementedError) as error:
+        raise InputError(
+            f"The file {str(lock.lock_file)!r} cannot be locked ({error}), so several runs could write there at once: "
+            "name a folder that can be written to, on a file system with locks."
+        ) from error
     return True

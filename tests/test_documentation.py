@@ -42,7 +42,7 @@ def names(tmp_path, monkeypatch):
 def test_cache_and_ensemble(names, tmp_path):
     one_teacher, several_teachers, _ = examples("docs/teacher_cache.md")
     run(one_teacher, names)
-    assert names["trainer"].teacher is names["cached"]
+    assert isinstance(names["trainer"].teacher, CachedTeacher)
     opened = CachedTeacher("teacher_cache")
     assert opened.key_column in opened.with_keys(names["rows"], names["rows"]).column_names
 

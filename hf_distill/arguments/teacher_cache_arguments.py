@@ -33,13 +33,16 @@ class TeacherCacheArguments:
     )
     teacher_batch_size: int | None = field(
         default=None,
-        metadata={"help": "Rows that the teacher answers at once while the cache is made; unset, as many as fit."},
+        metadata={
+            "help": "Rows that the teacher answers at once while the cache is made; unset, as many as fit on a GPU, "
+            "and 32 on a CPU."
+        },
     )
     teacher_cache_dtype: str = field(
         default="fp32",
         metadata={
-            "help": "How answers are stored: exactly (fp32), or in half the space with a relative error of up to "
-            "2^-11 (fp16) or 2^-8 (bf16).",
+            "help": "How answers are stored: as they were computed (fp32), or in half the space with a relative error "
+            "of up to 2^-11 (fp16) or 2^-8 (bf16).",
             "choices": list(STORAGE_DTYPES),
         },
     )

@@ -38,6 +38,10 @@ class TeacherEnsemble:
         self.teachers = tuple(as_teacher(teacher) for teacher in teachers)
         self.weights = _normalised([1.0] * len(teachers) if weights is None else weights, len(teachers))
 
+    def __copy__(self) -> TeacherEnsemble:
+        """With copies of its teachers, each of which knows the student that it is paired with."""
+        return TeacherEnsemble(self.teachers, self.weights)
+
     @property
     def input_names(self) -> frozenset[str]:
         """What any of the teachers reads."""

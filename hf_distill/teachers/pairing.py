@@ -41,9 +41,19 @@ def check_pair(
     return None
 
 
-def have_same_vocabulary(student_tokenizer: Any, teacher_tokenizer: Any) -> bool:
-    """Whether the same ids mean the same tokens to both models."""
-    return student_tokenizer.get_vocab() == teacher_tokenizer.get_vocab()
+def read_alike(tokenizer: Any, other: Any, texts: list[str], pairs: list[str] | None = None) -> bool:
+    """Whether two tokenizers have the same vocabulary and cut these texts into the same tokens.
+
+    Args:
+        tokenizer: Of one model.
+        other: Of another; equal vocabularies may still differ in lower-casing or in special tokens.
+        texts: A sample of what they are to read.
+        pairs: The second texts, for tasks on pairs.
+    """
+    if tokenizer.get_vocab() != other.get_vocab():
+        return False
+    first, second = (reader(texts, pairs, truncation=False, verbose=False) for reader in (tokenizer, other))
+    return first["input_ids"] == second["input_ids"]
 
 
 def is_classifier(model: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -50,5 +51,9 @@ class Teacher(Protocol):
 
 
 def as_teacher(teacher: nn.Module | Teacher) -> Teacher:
-    """A model becomes a teacher that computes its answers while the student trains; a teacher stays what it is."""
-    return LiveTeacher(teacher) if isinstance(teacher, nn.Module) else teacher
+    """A model becomes a teacher that computes its answers while the student trains.
+
+    A teacher is copied, without its model or its stored answers: which student it is paired with is its trainer's own,
+    and several may train from one cache.
+    """
+    return LiveTeacher(teacher) if isinstance(teacher, nn.Module) else copy.copy(teacher)

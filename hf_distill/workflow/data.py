@@ -44,25 +44,43 @@ class TaskData:
         return next(iter(self.evaluation.values())) if len(self.evaluation) == 1 else self.evaluation
 
 
+@dataclass(frozen=True)
+class ReadingNeeds:
+    """What a model asks of its rows.
+
+    Attributes:
+        longest: The tokens that it reads at most; None if it does not say.
+        token_types: Its forward takes ``token_type_ids``.
+    """
+
+    longest: int | None
+    token_types: bool
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> ReadingNeeds:
+        """Those of a model."""
+        return cls(_position_limit(model), "token_type_ids" in forward_parameters(model))
+
+
 def prepare_data(
-    task: Task, tokenizer: PreTrainedTokenizerBase, max_seq_length: int, models: list[PreTrainedModel]
+    task: Task, tokenizer: PreTrainedTokenizerBase, max_seq_length: int, readers: list[ReadingNeeds]
 ) -> TaskData:
-    """Tokenize a task for models that share a vocabulary.
+    """Tokenize a task for models that read texts alike.
 
     Args:
         task: Raw rows.
-        tokenizer: Of the teacher, whose inputs are the richer ones.
+        tokenizer: Of one of them; with token types, if any of them has such a one.
         max_seq_length: Longer texts are cut there, or where the first model or tokenizer ends.
-        models: All that will read the rows.
+        readers: What each model that will read the rows needs.
     """
     # Tokenizers saved without a limit would let a pipeline run over the end of the model.
-    longest = min([tokenizer.model_max_length, *(limit for model in models for limit in _position_limits(model))])
+    longest = min([tokenizer.model_max_length, *(needs.longest for needs in readers if needs.longest is not None)])
     tokenizer.model_max_length = longest
     if longest < max_seq_length:
         logger.warning(f"max_seq_length is {max_seq_length}, and the models read {longest} tokens: using that.")
     length = min(max_seq_length, longest)
     # GPT-2's forward takes token types too, but its tokenizer never sends any.
-    takes_types = any("token_type_ids" in forward_parameters(model) for model in models)
+    takes_types = any(needs.token_types for needs in readers)
     token_types = takes_types and "token_type_ids" in tokenizer.model_input_names
 
     def tokenized(rows: Dataset) -> Dataset:
@@ -78,14 +96,14 @@ def prepare_data(
     )
 
 
-def _position_limits(model: PreTrainedModel) -> list[int]:
+def _position_limit(model: PreTrainedModel) -> int | None:
     """How many tokens a model reads, where it says so; RoBERTa-like ones count positions from behind the padding's."""
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit is None:
-        return []
+        return None
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     offsets = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
-    return [limit - max(offsets, default=0)]
+    return limit - max(offsets, default=0)
 
 
 def shown_example(task: Task) -> Any:

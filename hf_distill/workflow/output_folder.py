@@ -42,7 +42,7 @@ def check_output_folder(
     """
     folder = Path(str(args.output_dir))
     check_held_out_rows(data_arguments)
-    _check_writable(folder)
+    _check_writable(folder, "output_dir")
     _check_models_elsewhere(folder, models)
     resumes = args.resume_from_checkpoint
     if _holds_anything(folder):
@@ -86,21 +86,41 @@ def claim_output_folder(
     state.wait_for_everyone()
 
 
-def _check_writable(folder: Path) -> None:
+def check_cache_folder(folder: Path, output_folder: Path) -> None:
+    """Refuse, before anything is written, a folder that no teacher's cache can lie in.
+
+    Args:
+        folder: What ``teacher_cache_dir`` names.
+        output_folder: Where the run writes everything else.
+
+    Raises:
+        InputError: It is no folder, cannot be written, or is mixed up with the run's own.
+    """
+    if _lies_in(str(output_folder), folder) or _lies_in(str(folder), output_folder):
+        raise InputError(
+            f"teacher_cache_dir {str(folder)!r} and output_dir {str(output_folder)!r} lie in each other, and their "
+            "files would be mixed up; write true, for a folder of its own in output_dir, or name one elsewhere."
+        )
+    if not any(folder.glob("index-*")):
+        # A finished cache may be one that can only be read.
+        _check_writable(folder, "teacher_cache_dir")
+
+
+def _check_writable(folder: Path, key: str) -> None:
     nearest = Path(os.path.abspath(folder))
     # Not Path.exists, which raises below a folder that may not be entered.
     while not os.path.lexists(nearest):
         nearest = nearest.parent
     if not os.path.isdir(nearest):
         found = "is" if nearest == Path(os.path.abspath(folder)) else f"lies below {str(nearest)!r}, which is"
-        raise InputError(f"output_dir {str(folder)!r} {found} no folder; name a folder, which need not exist yet.")
+        raise InputError(f"{key} {str(folder)!r} {found} no folder; name a folder, which need not exist yet.")
     try:
         # Permission bits do not tell of file systems that are read-only or not made for files.
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise InputError(
-            f"output_dir {str(folder)!r} cannot be written ({error.strerror} in {str(nearest)!r}); name a folder that "
+            f"{key} {str(folder)!r} cannot be written ({error.strerror} in {str(nearest)!r}); name a folder that "
             "you may write to."
         ) from error
 

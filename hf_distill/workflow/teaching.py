@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate.utils import release_memory
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env, release_memory
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -15,19 +17,22 @@ from transformers.utils import logging
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
 from hf_distill.errors import InputError
 from hf_distill.tasks import Task
-from hf_distill.teachers.cache import CachedTeacher, CacheMismatch, cache_teacher_outputs
+from hf_distill.teachers.cache import CachedTeacher, cache_teacher_outputs
 from hf_distill.teachers.ensemble import TeacherEnsemble
-from hf_distill.teachers.pairing import check_pair, have_same_vocabulary
+from hf_distill.teachers.pairing import check_pair, read_alike
 from hf_distill.teachers.teacher import Teacher
-from hf_distill.workflow.data import TaskData, prepare_data
+from hf_distill.workflow.data import ReadingNeeds, TaskData, prepare_data
 from hf_distill.workflow.models import Source, load_classifier, load_teacher, load_tokenizer
-from hf_distill.workflow.output_folder import TEACHER_CACHE_FOLDER
+from hf_distill.workflow.output_folder import TEACHER_CACHE_FOLDER, check_cache_folder
 from hf_distill.workflow.teacher_finetuning import finetuned_teacher_folder
 
 logger = logging.get_logger(__name__)
 
+_SAMPLE = 256
+"""Rows by which tokenizers are compared."""
 
-@dataclass
+
+@dataclass(eq=False)
 class TeachingModel:
     """One of the teachers.
 
@@ -37,7 +42,7 @@ class TeachingModel:
         model: None while it is not in memory.
         untrained: Its weights that no checkpoint held.
         finetuned: Where it was saved after fine-tuning; None if it teaches as it was published.
-        data: The task as it reads it: the student's own object where they share a vocabulary. Set by
+        data: The task as it reads it: the student's own object where they read texts alike. Set by
             :meth:`Teaching.prepare_rows`.
     """
 
@@ -96,33 +101,41 @@ class Teaching:
             max_seq_length: Longer texts are cut there.
 
         Returns:
-            The student's rows, with the inputs of the teachers that share its vocabulary.
+            The student's rows, with the inputs of the teachers that read texts as it does.
 
         Raises:
-            InputError: One of them cannot teach this student.
+            InputError: One of them cannot teach this student, or its answers cannot be kept where they are to be.
         """
-        compares_hidden_states = self.args.hidden_state_weight > 0
-        shares = [have_same_vocabulary(student_tokenizer, teacher.tokenizer) for teacher in self.teachers]
+        sample = self.task.train[:_SAMPLE]
+        texts = (sample["text"], sample.get("text_pair"))
+        alike = [teacher for teacher in self.teachers if read_alike(student_tokenizer, teacher.tokenizer, *texts)]
         self.answers_before_training = _answer_before_training(
-            self.cache, self.args, len(self.task.train), needs_cache=not all(shares)
+            self.cache, self.args, len(self.task.train), needs_cache=len(alike) < len(self.teachers)
         )
-        check_pair(student, self.first_model, compares_hidden_states, self.first.tokenizer)
-        # The teacher's tokenizer where they share a vocabulary, since its inputs are the richer ones.
-        reader = self.first.tokenizer if shares[0] else student_tokenizer
-        readers = [self.first_model, student] if shares[0] else [student]
-        data = prepare_data(self.task, reader, max_seq_length, readers)
+        if self.answers_before_training and not self._is_in_run:
+            check_cache_folder(self._root, Path(str(self.args.output_dir)))
+        needs = [self._checked_needs(teacher, student) for teacher in self.teachers]
+        needs_of_alike = [need for teacher, need in zip(self.teachers, needs, strict=True) if teacher in alike]
+        tokenizers = [*(teacher.tokenizer for teacher in alike), student_tokenizer]
+        has_types = (tokenizer for tokenizer in tokenizers if "token_type_ids" in tokenizer.model_input_names)
+        reader = next(has_types, tokenizers[0])
+        data = prepare_data(self.task, reader, max_seq_length, [ReadingNeeds.of(student), *needs_of_alike])
         student_tokenizer.model_max_length = reader.model_max_length
-        for teacher, shares_vocabulary in zip(self.teachers, shares, strict=True):
-            if teacher is not self.first:
-                self._load_published(teacher)
-                check_pair(student, _in_memory(teacher), compares_hidden_states, teacher.tokenizer)
+        for teacher, need in zip(self.teachers, needs, strict=True):
             teacher.data = data
-            if not shares_vocabulary:
-                teacher.data = prepare_data(self.task, teacher.tokenizer, max_seq_length, [_in_memory(teacher)])
-            if teacher is not self.first and self.answers_before_training:
-                # Loaded again when its turn comes, so that no two share the memory.
-                teacher.model = None
+            if teacher not in alike:
+                teacher.data = prepare_data(self.task, teacher.tokenizer, max_seq_length, [need])
         return data
+
+    def _checked_needs(self, teacher: TeachingModel, student: PreTrainedModel) -> ReadingNeeds:
+        if teacher.model is None:
+            self._load_published(teacher)
+        model = _in_memory(teacher)
+        check_pair(student, model, self.args.hidden_state_weight > 0, teacher.tokenizer)
+        if teacher is not self.first and self.answers_before_training:
+            # Loaded again when its turn comes, so that no two share the memory.
+            teacher.model = None
+        return ReadingNeeds.of(model)
 
     def _load_published(self, teacher: TeachingModel) -> None:
         teacher.model, teacher.untrained = load_teacher(
@@ -176,13 +189,12 @@ class Teaching:
         overwrites_run = self.args.overwrite_output_dir and not self.args.resume_from_checkpoint
         try:
             return self._stored(teacher, folder, self.cache.overwrite_teacher_cache)
-        except CacheMismatch:
-            if not (self._is_in_run and overwrites_run):
+        except InputError:
+            if not (self._is_in_run and overwrites_run and folder.is_dir()):
                 raise
-            logger.warning(
-                f"The teacher's cache in {str(folder)!r} is of the run that is overwritten: making it anew."
-            )
-            return self._stored(teacher, folder, overwrite=True)
+            logger.warning(f"The teacher's cache in {str(folder)!r} is of the overwritten run: making it anew.")
+            _remove(folder)
+            return self._stored(teacher, folder, overwrite=False)
         finally:
             (teacher.model,) = release_memory(teacher.model)
 
@@ -206,13 +218,24 @@ class Teaching:
     def _is_in_run(self) -> bool:
         return self.cache.teacher_cache_dir in (None, "true")
 
-    def _folder(self, number: int) -> Path:
+    @property
+    def _root(self) -> Path:
         own = Path(str(self.args.output_dir)) / TEACHER_CACHE_FOLDER
-        folder = own if self._is_in_run else Path(str(self.cache.teacher_cache_dir)).expanduser()
-        return folder / f"teacher-{number}" if len(self.teachers) > 1 else folder
+        return own if self._is_in_run else Path(str(self.cache.teacher_cache_dir)).expanduser()
+
+    def _folder(self, number: int) -> Path:
+        return self._root / f"teacher-{number}" if len(self.teachers) > 1 else self._root
 
     def _together(self, members: Sequence[nn.Module | Teacher]) -> nn.Module | Teacher:
         return members[0] if len(members) == 1 else TeacherEnsemble(members, self.models.teacher_weights)
+
+
+def _remove(folder: Path) -> None:
+    state = PartialState()
+    state.wait_for_everyone()
+    if state.is_main_process:
+        shutil.rmtree(folder)
+    state.wait_for_everyone()
 
 
 def _in_memory(teacher: TeachingModel) -> PreTrainedModel:
@@ -226,20 +249,23 @@ def _answer_before_training(
 ) -> bool:
     if needs_cache and args.hidden_state_weight > 0:
         raise InputError(
-            "hidden_state_weight is above 0, and teacher and student have different vocabularies, so hidden states of "
-            "different tokens would be compared; set it to 0, or use models with the same tokenizer."
+            "hidden_state_weight is above 0, and teacher and student have different tokenizers (vocabulary, case or "
+            "special tokens), so hidden states of different tokens would be compared; set it to 0, or use models with "
+            "the same tokenizer."
         )
     if needs_cache and cache.teacher_cache_dir == "false":
         raise InputError(
-            "teacher_cache_dir is false, and a teacher has another vocabulary than the student, so it would misread "
-            "the student's tokens and can only answer before training; leave teacher_cache_dir out, or use models "
-            "with the same tokenizer."
+            "teacher_cache_dir is false, and a teacher has another tokenizer than the student (vocabulary, case or "
+            "special tokens), so it would misread the student's tokens and can only answer before training; leave "
+            "teacher_cache_dir out, or use models with the same tokenizer."
         )
     if cache.teacher_cache_dir is not None:
         return cache.teacher_cache_dir != "false"
     if args.soft_target_weight == 0 or args.hidden_state_weight > 0:
         return needs_cache
-    is_sharded = args.deepspeed is not None or bool(args.fsdp)
+    plugin = args.deepspeed_plugin
+    uses_fsdp = bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
+    is_sharded = uses_fsdp or (plugin is not None and plugin.zero_stage == 3)
     steps_of_an_epoch = rows / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
     epochs = args.max_steps / steps_of_an_epoch if args.max_steps > 0 else args.num_train_epochs
     return needs_cache or (epochs > 1 and not is_sharded)

@@ -5,10 +5,11 @@ import torch
 from conftest import VOCABULARY, tiny_bert
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
 from transformers import BertForMaskedLM, BertForTokenClassification, PreTrainedTokenizerFast
 
 from hf_distill.errors import InputError
-from hf_distill.teachers.pairing import check_pair, have_same_vocabulary
+from hf_distill.teachers.pairing import check_pair, read_alike
 
 
 def tiny_tokenizer(words):
@@ -70,7 +71,12 @@ def test_a_tokenizer_with_ids_that_the_teacher_does_not_know_is_refused():
         check_pair(student, teacher, False, tiny_tokenizer(words(VOCABULARY + 5)))
 
 
-def test_vocabularies_are_compared_word_by_word():
-    assert have_same_vocabulary(tiny_tokenizer(words(5)), tiny_tokenizer(words(5)))
-    assert not have_same_vocabulary(tiny_tokenizer(words(5)), tiny_tokenizer(words(6)))
-    assert not have_same_vocabulary(tiny_tokenizer(words(5)), tiny_tokenizer(words(5)[::-1]))
+def test_tokenizers_are_compared_by_vocabulary_and_by_what_they_make_of_texts():
+    texts = ["word1 word4", "word2"]
+    assert read_alike(tiny_tokenizer(words(5)), tiny_tokenizer(words(5)), texts)
+    assert not read_alike(tiny_tokenizer(words(5)), tiny_tokenizer(words(6)), texts)
+    assert not read_alike(tiny_tokenizer(words(5)), tiny_tokenizer(words(5)[::-1]), texts)
+    lower, cased = tiny_tokenizer(["unknown", "a"]), tiny_tokenizer(["unknown", "a"])
+    lower.backend_tokenizer.normalizer = Lowercase()
+    assert read_alike(lower, cased, ["a"], ["a"])
+    assert not read_alike(lower, cased, ["a"], ["A"])

@@ -7,10 +7,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    DistilBertTokenizer,
+)
 from workflow.conftest import VOCABULARY, save_model
 
+from hf_distill import CachedTeacher
+from hf_distill.arguments import DistillationTrainingArguments, TeacherCacheArguments
 from hf_distill.evaluation import DistillationReport
+from hf_distill.workflow.teaching import _answer_before_training
 
 OPINIONATED = {"initializer_range": 0.5}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -190,3 +200,78 @@ def test_several_teachers_cannot_be_finetuned_or_compared_in_hidden_states(comma
     for more, mentions in ((["--finetune_teacher"], "finetune_teacher"), (["--hidden_state_weight", 1], "no mean")):
         assert run_script("distill_glue.py", [*command(teacher_name_or_path=None), *teachers, *more]) == 2
         assert mentions in capfd.readouterr().err
+
+
+def test_the_runs_own_cache_is_remade_when_one_teacher_takes_the_place_of_two(command, run_script, shelf, out):
+    arguments = command(teacher_name_or_path=None, teacher_cache_dir="true")
+    both = ["--teacher_name_or_path", shelf / "teacher", shelf / "reversed-teacher"]
+    assert run_script("distill_glue.py", [*arguments, *both]) == 0
+    one = ["--teacher_name_or_path", shelf / "teacher", "--overwrite_output_dir"]
+    assert run_script("distill_glue.py", [*arguments, *one]) == 0
+    assert shards(out / "teacher_cache") and not (out / "teacher_cache" / "teacher-0").exists()
+    shard = next((out / "teacher_cache").glob("shard-*"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert run_script("distill_glue.py", [*arguments, *one]) == 0
+
+
+def test_a_teacher_with_other_inputs_gets_its_own(command, run_script, shelf, tmp_path, out):
+    """The first teacher knows no token types and reads less; the second is a BERT, which needs them."""
+    with (shelf / "train.csv").open(newline="") as file:
+        rows = [f"{row['text']},{row['text']},{row['label']}" for row in csv.DictReader(file)]
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,other,label", *rows]) + "\n")
+    first = tmp_path / "first"
+    shape = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 37, "max_position_embeddings": 16}
+    config = DistilBertConfig(vocab_size=len(VOCABULARY), id2label={0: "neg", 1: "pos"}, **shape)
+    DistilBertForSequenceClassification(config).save_pretrained(first)
+    DistilBertTokenizer(vocab={word: i for i, word in enumerate(VOCABULARY)}).save_pretrained(first)
+    second = save_model(tmp_path / "second", **OPINIONATED)
+    for cache in ("true", "false"):
+        arguments = command(
+            teacher_name_or_path=None,
+            train_file=tmp_path / "train.csv",
+            validation_file=tmp_path / "dev.csv",
+            text_column="text",
+            text_pair_column="other",
+            label_column="label",
+            student_layers=1,
+            teacher_cache_dir=cache,
+            max_seq_length=24,
+            output_dir=tmp_path / cache,
+        )
+        assert run_script("distill_glue.py", [*arguments, "--teacher_name_or_path", first, second]) == 0
+    stored = CachedTeacher(tmp_path / "true" / "teacher_cache" / "teacher-1")
+    tokenizer = AutoTokenizer.from_pretrained(second)
+    texts = [row.split(",")[0] for row in rows[:3]]
+    inputs = tokenizer(texts, texts, truncation=True, max_length=16)
+    features = [{name: values[row] for name, values in inputs.items()} for row in range(3)]
+    batch = stored.collator(DataCollatorWithPadding(tokenizer))(features)
+    model = AutoModelForSequenceClassification.from_pretrained(second).eval()
+    with torch.no_grad():
+        rows = [{name: torch.tensor([values]) for name, values in row.items()} for row in features]
+        expected = torch.cat([model(**row).logits for row in rows])
+    torch.testing.assert_close(stored(batch).logits, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["out", "out/teacher", ".", "file"])
+def test_a_folder_that_no_cache_can_lie_in_is_refused_before_anything_is_lost(
+    command, run_script, tmp_path, out, capfd, place
+):
+    assert run_script("distill_glue.py", command()) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    (tmp_path / "file").write_text("mine")
+    arguments = command(teacher_cache_dir=tmp_path / place)
+    assert run_script("distill_glue.py", [*arguments, "--overwrite_output_dir"]) == 2
+    assert "teacher_cache_dir" in capfd.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_cached"), [({}, True), ({"ACCELERATE_USE_FSDP": "true"}, False)], ids=["whole", "sharded"]
+)
+def test_a_sharded_teacher_stays_live_unless_told(monkeypatch, tmp_path, environment, is_cached):
+    args = DistillationTrainingArguments(str(tmp_path), use_cpu=True)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert _answer_before_training(TeacherCacheArguments(), args, 100, needs_cache=False) == is_cached
+    assert _answer_before_training(TeacherCacheArguments("true"), args, 100, needs_cache=False)

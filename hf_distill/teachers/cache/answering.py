@@ -40,17 +40,25 @@ class AnsweringTeacher:
     @property
     def compute_dtype(self) -> torch.dtype | None:
         """That of the weights at work: bf16 on GPUs that have it, for a model in fp32; None without such weights."""
-        dtype = next((weight.dtype for weight in self.model.parameters() if weight.is_floating_point()), None)
+        return torch.bfloat16 if self.is_cast else next(iter(self._dtypes), None)
+
+    @property
+    def is_cast(self) -> bool:
+        """Its weights are made bf16 for the work; those of several dtypes stay as they are, each for its reason."""
         has_bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        is_cast = dtype == torch.float32 and has_bf16 and not places_itself(self.model)
-        return torch.bfloat16 if is_cast else dtype
+        return set(self._dtypes) == {torch.float32} and has_bf16 and not places_itself(self.model)
+
+    @property
+    def _dtypes(self) -> list[torch.dtype]:
+        return [weight.dtype for weight in self.model.parameters() if weight.is_floating_point()]
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """In evaluation mode, on its device and in its dtype; afterwards it is as it was, to the last bit."""
         modes = [(module, module.training) for module in self.model.modules()]
         try:
-            with _placed(self.model, self.device, self.compute_dtype), torch.inference_mode():
+            dtype = torch.bfloat16 if self.is_cast else None
+            with _placed(self.model, self.device, dtype), torch.inference_mode():
                 yield
         finally:
             for module, training in modes:
@@ -97,7 +105,7 @@ class AnsweringTeacher:
         """The same answers on the CPU, as exact as they are to be stored; waits for them.
 
         Raises:
-            InputError: A number is too large for the storage dtype.
+            InputError: An answer is no number, or too large for the storage dtype.
         """
         by_row = {name: self._cast(name, values) for name, values in answers.by_row.items()}
         by_token = {name: self._cast(name, values) for name, values in answers.by_token.items()}
@@ -108,12 +116,24 @@ class AnsweringTeacher:
         if not values.is_floating_point():
             return values
         stored = values.to(self.storage.dtype)
-        if self.storage.dtype == torch.float16 and not torch.equal(stored.isfinite(), values.isfinite()):
-            raise InputError(
-                f"The teacher's {name} reach {values[values.isfinite()].abs().max():.3g}, and fp16 holds no more than "
-                "65504: store them in bf16 or fp32."
-            )
+        if not stored.isfinite().all():
+            self._check_finite(name, values, stored)
         return stored
+
+    def _check_finite(self, name: str, values: Tensor, stored: Tensor) -> None:
+        if values.isnan().any():
+            raise InputError(
+                f"The teacher's {name} are NaN for some rows, so a student would learn nothing but NaN from them: check "
+                "the teacher's weights, and that its dtype holds its numbers (fp16 may not)."
+            )
+        # A teacher may rule classes out with -inf, which every dtype holds.
+        if not torch.equal(stored.isfinite(), values.isfinite()):
+            kind = {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(self.storage.dtype, str(self.storage.dtype))
+            raise InputError(
+                f"The teacher's {name} reach {values[values.isfinite()].abs().max():.3g}, and {kind} holds no more "
+                f"than {torch.finfo(self.storage.dtype).max:.5g}: store them in a dtype that reaches further, such as "
+                "fp32."
+            )
 
     def seen(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """What of a batch the teacher sees, its decoder's inputs included."""

@@ -62,13 +62,13 @@ class BuildShare:
         find_executable_batch_size(self._answer, batch_size, halved)()
 
     def _answer(self, batch_size: int) -> None:
-        """Answer what is left; after an error what was answered before it is not lost."""
+        """Answer what is left; after an error what was stored before it is not lost, and the rest is still left."""
+        self._waiting = None
         for numbers in _batches(self._left, batch_size):
             batch = self._rows.collated(numbers, self._collator)
             # A GPU has computed while the next rows were read; only now are its answers waited for.
             self._store()
             self._waiting = self._answering(batch, self._rows.keys[numbers])
-            self._left = self._left[len(numbers) :]
         self._store()
         self._writer.flush()
 
@@ -76,6 +76,7 @@ class BuildShare:
         if self._waiting is not None:
             answers, self._waiting = self._waiting, None
             self._writer.add(self._answering.as_stored(answers))
+            self._left = self._left[len(answers.keys) :]
             self._progress.update(len(answers.keys))
 
 

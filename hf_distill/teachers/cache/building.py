@@ -31,12 +31,15 @@ from hf_distill.teachers.cache.cache_folder import CacheFolder, read_fingerprint
 from hf_distill.teachers.cache.cached_teacher import CachedTeacher
 from hf_distill.teachers.cache.description import TeacherDescription
 from hf_distill.teachers.cache.fingerprint import Storage, check_rows, check_same, fingerprint
-from hf_distill.teachers.cache.sealed_file import verify_sealed
+from hf_distill.teachers.cache.sealed_file import DamagedFile, UnseenFile, verify_sealed
 from hf_distill.teachers.cache.shards import Shard, ShardWriter
 from hf_distill.teachers.cache.teacher_rows import TeacherRows
 from hf_distill.teachers.sparse_sampling import SparseSampling
 
 logger = logging.get_logger(__name__)
+
+LARGE_BYTES = 10**9
+"""What the user is told about before it is written."""
 
 
 def cache_teacher_outputs(
@@ -52,7 +55,7 @@ def cache_teacher_outputs(
     sampling: SparseSampling | None = None,
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
 ) -> CachedTeacher:
     """Let a teacher answer every row once and store that, or use the cache that is there.
 
@@ -87,6 +90,7 @@ def cache_teacher_outputs(
         >>> cached = cache_teacher_outputs(teacher, rows, "cache", processing_class=tokenizer)  # doctest: +SKIP
         >>> trainer = DistillationTrainer(student, cached, args, train_dataset=rows)  # doctest: +SKIP
     """
+    device = torch.device(device) if device is not None else None
     state = this_process(device)
     with failing_together():
         storage = Storage(storage_dtype, with_hidden_states, sampling)
@@ -99,7 +103,7 @@ def cache_teacher_outputs(
         rows.refuse_random(collator)
         keys = rows.keys[rows.unique]
         made_from = fingerprint(teacher, answering.compute_dtype, storage, processing_class, settings or {}, keys)
-        build = CacheBuild(CacheFolder(Path(cache_dir)), answering, rows, collator, made_from)
+        build = CacheBuild(CacheFolder(Path(cache_dir).expanduser()), answering, rows, collator, made_from)
     return build.run(batch_size, overwrite)
 
 
@@ -129,82 +133,87 @@ class CacheBuild:
 
     def run(self, batch_size: int | None, overwrite: bool) -> CachedTeacher:
         """Use the cache, or build it first."""
-        if not overwrite and decided_by_main(lambda: self.folder.index is not None):
-            return self._existing()
-        decided_by_main(self.folder.create)
+        index = None if overwrite else decided_by_main(lambda: self.folder.index)
+        if index is not None:
+            return self._existing(index)
+        decided_by_main(partial(self.folder.create, overwrite))
         with locked_by_main(self.folder.lock, self._tell_waiting):
-            if decided_by_main(partial(self._is_complete_else_begin, overwrite)):
-                return self._existing()
-            self._answer(batch_size)
-            decided_by_main(self._finish)
-            return CachedTeacher.of_verified(self.folder.path)
+            index, begun = decided_by_main(partial(self._complete_or_begun, overwrite))
+            if index is not None:
+                return self._existing(index)
+            names = self._answer(begun, batch_size)
+            index = decided_by_main(partial(self._finish, begun, names))
+            with failing_together():
+                return CachedTeacher.of_verified(index)
 
     def _tell_waiting(self) -> None:
         if self._state.is_main_process:
             logger.warning(f"Another run is building the teacher's cache in {self._path!r}: waiting for it.")
 
-    def _existing(self) -> CachedTeacher:
+    def _existing(self, index: Path) -> CachedTeacher:
         with failing_together():
-            fingerprint_file, shards = self.folder.listed()
+            fingerprint_file, shards = self.folder.listed(index)
             found = read_fingerprint(fingerprint_file)["made_from"]
             check_same(found, self.made_from, self._path, is_complete=True)
             for shard in shards[self._state.process_index :: self._state.num_processes]:
                 verify_sealed(shard)
         with failing_together():
-            cached = CachedTeacher.of_verified(self.folder.path)
+            cached = CachedTeacher.of_verified(index)
             check_rows(cached.count_missing(self.rows.keys), len(self.rows), self._path)
         return cached
 
-    def _is_complete_else_begin(self, overwrite: bool) -> bool:
+    def _complete_or_begun(self, overwrite: bool) -> tuple[Path | None, str]:
+        """The index if there is one, and otherwise the name of the fingerprint to go on with."""
         self.folder.clear_unfinished()
         if overwrite:
             self.folder.clear()
-        if self.folder.index is not None:
-            return True
-        if self.folder.fingerprint is not None:
-            found = read_fingerprint(self.folder.fingerprint)["made_from"]
+        if (index := self.folder.index) is not None:
+            return index, ""
+        begun = self.folder.fingerprint
+        if begun is not None:
+            found = read_fingerprint(begun)["made_from"]
             check_same(found, self.made_from, self._path, is_complete=False)
         else:
             self.folder.check_empty()
             teacher = TeacherDescription.of(self.answering.model).to_dict()
-            self.folder.write_fingerprint({"made_from": self.made_from, "teacher": teacher})
-        return False
+            begun = self.folder.write_fingerprint({"made_from": self.made_from, "teacher": teacher})
+        return None, begun.name
 
-    def _answer(self, batch_size: int | None) -> None:
-        done = self._sound_shards()
+    def _answer(self, begun: str, batch_size: int | None) -> list[str]:
+        """Answer what is not answered yet; returns the names of all shards."""
+        sound = self._sound_shards(begun)
         with failing_together():
-            numbers = self.rows.not_in([shard.keys for shard in done])
-            writer = ShardWriter(self.folder.path, self._fingerprint_name)
+            numbers = self.rows.not_in(list(sound.values()))
+            writer = ShardWriter(self.folder.path, begun)
             share = BuildShare(self.answering, self.rows, self.collator, writer)
             with self.answering.at_work():
                 self._check_disk(numbers)
                 share.run(numbers, batch_size)
+        return sorted({*sound, *gather_object(writer.written)})
 
-    @property
-    def _fingerprint_name(self) -> str:
-        path = self.folder.fingerprint
-        return path.name if path is not None else ""
-
-    def _sound_shards(self) -> list[Shard]:
-        """What an interrupted build left; damaged files, and those of another build, are removed."""
+    def _sound_shards(self, begun: str) -> dict[str, np.ndarray]:
+        """The names and keys of what an interrupted build left; what is damaged or of another build is removed."""
         paths = decided_by_main(lambda: self.folder.shards)
+        sound, bad = [], []
         with failing_together():
-            bad = [
-                path for path in paths[self._state.process_index :: self._state.num_processes] if self._is_bad(path)
-            ]
-        bad = gather_object(bad)
-        if self._state.is_main_process:
-            for path in bad:
-                logger.warning(f"{str(path)!r} is damaged or of another cache: these rows are answered again.")
-                path.unlink()
-        return [Shard(path) for path in paths if path not in bad]
+            for path in paths[self._state.process_index :: self._state.num_processes]:
+                try:
+                    keys = _keys_if_sound(path, begun)
+                except UnseenFile:
+                    continue
+                if keys is None:
+                    bad.append(path)
+                else:
+                    sound.append((path.name, keys))
+        # Told by the process that has read them: the others may not see the files yet.
+        sound, bad = gather_object(sound), gather_object(bad)
+        decided_by_main(partial(self._remove, bad))
+        return dict(sound)
 
-    def _is_bad(self, path: Path) -> bool:
-        try:
-            verify_sealed(path)
-        except InputError:
-            return True
-        return Shard(path).fingerprint != self._fingerprint_name
+    def _remove(self, bad: list[Path]) -> None:
+        for path in bad:
+            logger.warning(f"{str(path)!r} is damaged or of another cache: these rows are answered again.")
+        self.folder.remove(bad)
 
     def _check_disk(self, numbers: np.ndarray) -> None:
         """Say what is about to be written, judged by the shortest row, and refuse if there is no room for it."""
@@ -219,7 +228,9 @@ class CacheBuild:
             tokens = self.rows.count_tokens(numbers) or len(numbers) * int(answers.lengths)
             total += of_tokens * tokens // max(int(answers.lengths), 1)
         if self._state.is_main_process:
-            logger.info(f"The teacher answers {len(numbers)} different rows, {_size(total)} in {self._path!r}.")
+            is_large = total > LARGE_BYTES or self.answering.storage.with_hidden_states
+            tell = logger.warning if is_large else logger.info
+            tell(f"The teacher answers {len(numbers)} different rows, {_size(total)} in {self._path!r}.")
         free = shutil.disk_usage(self.folder.path).free
         if total > free:
             raise InputError(
@@ -228,9 +239,31 @@ class CacheBuild:
                 "them (SparseSampling)."
             )
 
-    def _finish(self) -> None:
-        paths = [path for path in self.folder.shards if Shard(path).fingerprint == self._fingerprint_name]
-        self.folder.write_index(paths)
+    def _finish(self, begun: str, names: list[str]) -> Path:
+        try:
+            answered = [Shard(self.folder.path / name).keys for name in names]
+        except FileNotFoundError as error:
+            raise InputError(
+                f"A process has written answers to {self._path!r} that the main process does not see there ({error}): "
+                "name a folder that all processes share."
+            ) from error
+        missing = self.rows.not_in(answered)
+        if len(missing):
+            raise InputError(
+                f"{len(missing)} of {len(self.rows.unique)} different rows were not answered, so the cache in "
+                f"{self._path!r} is not complete: run this again, with the same rows in all processes."
+            )
+        return self.folder.write_index(begun, names)
+
+
+def _keys_if_sound(path: Path, begun: str) -> np.ndarray | None:
+    """None if a shard is damaged, or was written under another fingerprint than the one that was begun."""
+    try:
+        verify_sealed(path)
+    except DamagedFile:
+        return None
+    shard = Shard(path)
+    return shard.keys if shard.fingerprint == begun else None
 
 
 def _default_collator(processing_class: Any, device: torch.device) -> Callable:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +29,21 @@ class CacheFolder:
         path: Where it is or will be.
 
     Raises:
-        InputError: Something else lies there.
+        InputError: It is a file, or cannot be looked into.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.exists() and not path.is_dir():
+        with self._usable():
+            is_file = path.exists() and not path.is_dir()
+        if is_file:
             raise InputError(f"The teacher's cache cannot lie in {str(path)!r}, which is a file: name a folder.")
-        foreign = sorted(file.name for file in path.iterdir() if not _is_own(file)) if path.exists() else []
-        if foreign:
-            raise InputError(
-                f"{str(path)!r} holds what is not a teacher's cache (such as {foreign[0]!r}), which building one "
-                "there could destroy: name an empty or a new folder."
-            )
 
     @property
     def lock(self) -> FileLock:
         """Held by whoever builds."""
-        return FileLock(self.path / LOCK_FILE)
+        # Others of a group that shares the folder may be the next to build.
+        return FileLock(self.path / LOCK_FILE, mode=0o666)
 
     @property
     def index(self) -> Path | None:
@@ -59,32 +58,40 @@ class CacheFolder:
     @property
     def shards(self) -> list[Path]:
         """The files of answers that are there, listed in the index or not."""
-        return sorted(self.path.glob("shard-*"))
+        return self._files("shard-")
 
-    def create(self) -> None:
+    def create(self, overwrite: bool) -> None:
         """Make the folder, if need be.
 
+        Args:
+            overwrite: A cache is to begin there, even if there is one.
+
         Raises:
-            InputError: It cannot be made.
+            InputError: It cannot be made; or a cache would begin where something else lies.
         """
-        try:
+        with self._usable():
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        foreign = [file.name for file in self._files() if not _is_own(file)]
+        if foreign and (overwrite or self.fingerprint is None):
             raise InputError(
-                f"The folder {str(self.path)!r} for the teacher's cache cannot be made ({error.strerror}): name one "
-                "that can be written to."
-            ) from error
+                f"{str(self.path)!r} holds what is not a teacher's cache (such as {foreign[0]!r}), which building one "
+                "there could destroy: name an empty or a new folder."
+            )
 
     def clear_unfinished(self) -> None:
         """Remove what a killed process was writing; only for who holds the lock."""
-        for file in self.path.glob(f"{UNFINISHED}*"):
-            file.unlink(missing_ok=True)
+        self.remove(self._files(UNFINISHED))
 
     def clear(self) -> None:
         """Remove the cache; what an interruption leaves is an unfinished one. Only for who holds the lock."""
         for kind in ("index", "shard", "fingerprint"):
-            for file in self.path.glob(f"{kind}-*"):
-                file.unlink()
+            self.remove(self._files(f"{kind}-"))
+
+    def remove(self, files: Sequence[Path]) -> None:
+        """Remove some of its files."""
+        with self._usable():
+            for file in files:
+                file.unlink(missing_ok=True)
 
     def check_empty(self) -> None:
         """Check that a cache can begin here.
@@ -102,35 +109,54 @@ class CacheFolder:
         """Begin a cache."""
         return self._write_json("fingerprint", content)
 
-    def write_index(self, shards: Sequence[Path]) -> Path:
-        """Declare the cache complete."""
-        fingerprint = self.fingerprint
-        if fingerprint is None:
-            raise InputError(
-                f"The fingerprint in {str(self.path)!r} was removed while the cache was made; {WAYS_OUT}."
-            )
-        names = [shard.name for shard in shards]
-        return self._write_json("index", {"fingerprint": fingerprint.name, "shards": names})
+    def write_index(self, fingerprint: str, shards: Sequence[str]) -> Path:
+        """Declare the cache complete.
 
-    def listed(self) -> tuple[Path, list[Path]]:
+        Args:
+            fingerprint: The name of the file.
+            shards: The names of all shards.
+        """
+        return self._write_json("index", {"fingerprint": fingerprint, "shards": list(shards)})
+
+    def listed(self, index: Path | None = None) -> tuple[Path, list[Path]]:
         """The files of a complete cache: its fingerprint and its shards, as the index lists them.
+
+        Args:
+            index: Where it is known; a shared file system may not list yet what another machine has written.
 
         Raises:
             InputError: There is no index, or it is damaged.
         """
-        if self.index is None:
+        index = index or self.index
+        if index is None:
             raise InputError(
                 f"{str(self.path)!r} holds no complete teacher's cache: make it with cache_teacher_outputs, which "
                 "also goes on with one that was interrupted."
             )
-        content = json.loads(read_sealed(self.index))
+        content = json.loads(read_sealed(index))
         return self.path / content["fingerprint"], [self.path / name for name in content["shards"]]
 
     def _write_json(self, kind: str, content: Mapping[str, Any]) -> Path:
-        return write_sealed(self.path, kind, ".json", json.dumps(content, indent=2).encode())
+        with self._usable():
+            return write_sealed(self.path, kind, ".json", json.dumps(content, indent=2).encode())
+
+    def _files(self, beginning: str = "") -> list[Path]:
+        with self._usable():
+            names = os.listdir(self.path) if self.path.exists() else []
+        return sorted(self.path / name for name in names if name.startswith(beginning))
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"The folder {str(self.path)!r} for the teacher's cache cannot be used ({error.strerror or error}): "
+                "name one that can be read and written to."
+            ) from error
 
     def _only(self, kind: str) -> Path | None:
-        files = sorted(self.path.glob(f"{kind}-*"))
+        files = self._files(f"{kind}-")
         if len(files) > 1:
             raise InputError(
                 f"{str(self.path)!r} holds {files[0].name!r} and {files[1].name!r}, where only one of them can be "
@@ -149,4 +175,4 @@ def read_fingerprint(path: Path) -> dict[str, Any]:
 
 
 def _is_own(file: Path) -> bool:
-    return file.name.startswith(UNFINISHED) or _OWN_FILES.fullmatch(file.name) is not None
+    return file.name.startswith(".") or _OWN_FILES.fullmatch(file.name) is not None

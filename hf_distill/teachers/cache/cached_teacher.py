@@ -116,19 +116,20 @@ class CachedTeacher:
 
     def _check_hidden_states(self, student: nn.Module) -> None:
         if _HIDDEN_STATE not in self._cache.fields:
-            raise InputError(
-                f"hidden_state_weight is above 0 and the teacher's cache {str(self._cache.path)!r} holds no hidden "
-                f"states: make it with_hidden_states=True; {WAYS_OUT}."
-            )
-        width, own_width = (
-            self._cache.teacher.hidden_size,
-            getattr(getattr(student, "config", None), "hidden_size", None),
-        )
+            raise self._without_hidden_states()
+        width = self._cache.teacher.hidden_size
+        own_width = getattr(getattr(student, "config", None), "hidden_size", None)
         if width is not None and own_width is not None and width != own_width:
             raise InputError(
                 f"The student's hidden states are {own_width} wide and the teacher's {width}, and hidden_state_weight "
                 "> 0 compares them as they are; set it to 0, or use a student as wide as its teacher."
             )
+
+    def _without_hidden_states(self) -> InputError:
+        return InputError(
+            f"hidden_state_weight is above 0 and the teacher's cache {str(self._cache.path)!r} holds no hidden "
+            f"states: make it with_hidden_states=True; {WAYS_OUT}."
+        )
 
     def prepare(self, accelerator: Accelerator, device: torch.device) -> None:
         """Put the order of the classes where the answers will be."""
@@ -164,6 +165,8 @@ class CachedTeacher:
         return signals.in_class_order(self._class_index)
 
     def _entry(self, inputs: Mapping[str, Any], field: str) -> Tensor:
+        if field not in self._cache.fields:
+            raise self._without_hidden_states()
         value = inputs.get(self._cache.entry(field))
         if value is None:
             raise InputError(

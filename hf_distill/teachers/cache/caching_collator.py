@@ -43,6 +43,10 @@ class CachingCollator:
             keys = row_keys(rows, inputs)
             if self._batches_to_check > 0:
                 self._batches_to_check -= 1
-                refuse_random_collator(partial(self.collator, rows), inputs, type(self.collator).__name__)
-        batch = self.collator(rows)
+                refuse_random_collator(partial(self._collated, rows), inputs, type(self.collator).__name__)
+        batch = self._collated(rows)
         return {**batch, **self.cache.batch_entries(keys, batch)}
+
+    def _collated(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        # The same rows are collated several times, and a collator may take something out of them.
+        return self.collator([dict(row) for row in rows])

@@ -140,8 +140,10 @@ def _processing_fingerprint(processing_class: Any) -> str | None:
         content = {name: value for name, value in content.items() if name not in ("truncation", "padding")}
     elif hasattr(processing_class, "get_vocab"):
         content = processing_class.get_vocab()
-    else:
+    elif hasattr(processing_class, "to_dict"):
         content = processing_class.to_dict()
+    else:
+        content = None
     text = json.dumps([type(processing_class).__name__, content], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -30,15 +30,16 @@ class OpenCache:
         store: The answers.
 
     Args:
-        path: A folder whose shards have been checked.
+        path: A folder whose shards have been checked, or the index in it, which a shared file system may not list yet.
 
     Raises:
         InputError: There is no complete cache, or one of its smaller files is damaged.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        fingerprint, shards = CacheFolder(path).listed()
+        self._index = path if path.suffix == ".json" else None
+        self.path = path.parent if self._index is not None else path
+        fingerprint, shards = CacheFolder(self.path).listed(self._index)
         content = read_fingerprint(fingerprint)
         self.made_from: dict[str, Any] = content["made_from"]
         self.teacher = TeacherDescription.from_dict(content["teacher"])
@@ -47,7 +48,7 @@ class OpenCache:
 
     def __reduce__(self) -> tuple[type[OpenCache], tuple[Path]]:
         """The path is all that another process needs."""
-        return OpenCache, (self.path,)
+        return OpenCache, (self._index or self.path,)
 
     @property
     def fields(self) -> frozenset[str]:

@@ -19,6 +19,14 @@ WAYS_OUT = (
 )
 
 
+class DamagedFile(InputError):
+    """A file holds something else than what was written."""
+
+
+class UnseenFile(InputError):
+    """A file is not there, or a shared file system does not show it to this process yet."""
+
+
 def write_sealed(folder: Path, kind: str, suffix: str, content: bytes) -> Path:
     """Write ``KIND-DIGEST.SUFFIX`` so that it appears whole or not at all, also if the machine goes down.
 
@@ -49,12 +57,12 @@ def read_sealed(path: Path) -> bytes:
     """What was written.
 
     Raises:
-        InputError: The file is not there, or is not what was written.
+        InputError: The file is not there, cannot be read, or is not what was written.
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
-        raise _missing(path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     _check(path, hashlib.sha256(content).hexdigest())
     return content
 
@@ -63,28 +71,35 @@ def verify_sealed(path: Path) -> None:
     """Check a file of any size block by block.
 
     Raises:
-        InputError: The file is not there, or is not what was written.
+        DamagedFile: The file is not what was written.
+        UnseenFile: It is not there.
+        InputError: It cannot be read.
     """
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
-    except FileNotFoundError:
-        raise _missing(path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     _check(path, digest.hexdigest())
 
 
 def _check(path: Path, digest: str) -> None:
     if path.stem.rpartition("-")[2] != digest[:DIGEST_DIGITS]:
-        raise InputError(
+        raise DamagedFile(
             f"{str(path)!r} is damaged: its checksum is not the one in its name, so what the teacher answered can no "
             f"longer be read from it; {WAYS_OUT}."
         )
 
 
-def _missing(path: Path) -> InputError:
-    return InputError(f"{str(path)!r} is missing, and with it some of the teacher's answers; {WAYS_OUT}.")
+def _unreadable(path: Path, error: OSError) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return UnseenFile(f"{str(path)!r} is missing, and with it some of the teacher's answers; {WAYS_OUT}.")
+    return InputError(
+        f"{str(path)!r} cannot be read ({error.strerror}), and with it some of the teacher's answers: make it "
+        f"readable; or {WAYS_OUT}."
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -90,10 +90,12 @@ class ShardWriter:
     Attributes:
         folder: Where to.
         fingerprint: The name of the file that tells what the answers are made from.
+        written: The names of the shards so far.
     """
 
     folder: Path
     fingerprint: str
+    written: list[str] = field(default_factory=list)
     _waiting: list[Answers] = field(default_factory=list)
     _shapes: dict[str, tuple[object, ...]] = field(default_factory=dict)
     _since: float = field(default_factory=time.monotonic)
@@ -120,7 +122,7 @@ class ShardWriter:
     def flush(self) -> None:
         """Write what has been collected."""
         if self._waiting:
-            write_sealed(self.folder, "shard", ".safetensors", self._content())
+            self.written.append(write_sealed(self.folder, "shard", ".safetensors", self._content()).name)
         self._waiting, self._since = [], time.monotonic()
 
     def _content(self) -> bytes:

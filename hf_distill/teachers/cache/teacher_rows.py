@@ -48,7 +48,7 @@ class TeacherRows:
             raise InputError("There are no rows for the teacher to answer: give at least one.")
         self._inputs = inputs
         self._kept = inputs.names | _LABELS
-        self._dataset = dataset
+        self._whole = self._dataset = dataset
         if isinstance(dataset, Dataset) and dataset.format["type"] != "custom":
             self._dataset = dataset.select_columns([name for name in dataset.column_names if name in self._kept])
         first = dataset[0]
@@ -83,7 +83,7 @@ class TeacherRows:
             collator: Makes a batch of rows.
 
         Raises:
-            InputError: The rows are no longer what they were.
+            InputError: The rows are no longer what they were, or the collator reads a column that they do not have.
         """
         rows = self.__getitems__(numbers.tolist())
         if not np.array_equal(row_keys(rows, self._inputs), self.keys[numbers]):
@@ -91,7 +91,22 @@ class TeacherRows:
                 "The rows of the data set are other ones each time that they are read (a random transform), so what "
                 f"the teacher says to them cannot be stored: {WAY_OUT}."
             )
-        return collator(rows)
+        try:
+            return collator(rows)
+        except KeyError:
+            # Most collators cannot pad what a model does not read, so a row is given whole only where it must be.
+            return self._collated_whole(numbers, collator)
+
+    def _collated_whole(self, numbers: np.ndarray, collator: Callable) -> Any:
+        rows = [dict(self._whole[row]) for row in numbers.tolist()]
+        columns = ", ".join(sorted(rows[0]))
+        try:
+            return collator(rows)
+        except KeyError as error:
+            raise InputError(
+                f"The collator ({type(collator).__name__}) reads the column {error}, and the rows have {columns}: "
+                "add that column, or use a collator that does not read it."
+            ) from error
 
     def count_tokens(self, numbers: np.ndarray) -> int | None:
         """The number of tokens that some rows are answered with, where that is one for each token; None if unknown."""

@@ -67,7 +67,7 @@ def test_weights_that_are_cast_come_back_bit_by_bit(monkeypatch, tmp_path):
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     dtypes = []
     teacher.register_forward_pre_hook(lambda *args: dtypes.append(teacher.classifier.weight.dtype))
-    monkeypatch.setattr(building.AnsweringTeacher, "compute_dtype", torch.bfloat16)
+    monkeypatch.setattr(building.AnsweringTeacher, "is_cast", True)
     cached = cache_of(teacher, random_rows(6), tmp_path / "cache")
     assert set(dtypes) == {torch.bfloat16}
     assert cached._cache.made_from["compute_dtype"] == "torch.bfloat16"
