@@ -121,11 +121,7 @@ class AnsweringTeacher:
         return stored
 
     def _check_finite(self, name: str, values: Tensor, stored: Tensor) -> None:
-        if values.isnan().any():
-            raise InputError(
-                f"The teacher's {name} are NaN for some rows, so a student would learn nothing but NaN from them: check "
-                "the teacher's weights, and that its dtype holds its numbers (fp16 may not)."
-            )
+        _refuse_nan(name, values)
         # A teacher may rule classes out with -inf, which every dtype holds.
         if not torch.equal(stored.isfinite(), values.isfinite()):
             kind = {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(self.storage.dtype, str(self.storage.dtype))
@@ -141,10 +137,20 @@ class AnsweringTeacher:
         return {name: value for name, value in batch.items() if name in self.inputs.names}
 
 
+def _refuse_nan(name: str, values: Tensor) -> None:
+    if values.isnan().any():
+        raise InputError(
+            f"The teacher's {name} are NaN for some rows, so a student would learn nothing but NaN from them: check "
+            "the teacher's weights, and that its dtype holds its numbers (fp16 may not)."
+        )
+
+
 def _sampled(answers: Answers, sampling: SparseSampling) -> Answers:
     """With sampled logits; each row's draws depend on its key alone, and not on the batch that it came in."""
     is_by_token = "logits" in answers.by_token
     kind = answers.by_token if is_by_token else answers.by_row
+    # A GPU that is to draw from NaN is of no use afterwards.
+    _refuse_nan("logits", kind["logits"])
     rows: Any = kind["logits"].unsqueeze(1).unbind()
     if is_by_token and answers.lengths is not None:
         rows = kind["logits"].split(answers.lengths.tolist())

@@ -29,6 +29,7 @@ from hf_distill.teachers.cache.answering import AnsweringTeacher
 from hf_distill.teachers.cache.build_share import BuildShare
 from hf_distill.teachers.cache.cache_folder import CacheFolder, read_fingerprint
 from hf_distill.teachers.cache.cached_teacher import CachedTeacher
+from hf_distill.teachers.cache.collated_sample import collated_sample, same_sample
 from hf_distill.teachers.cache.description import TeacherDescription
 from hf_distill.teachers.cache.fingerprint import Storage, check_rows, check_same, fingerprint
 from hf_distill.teachers.cache.sealed_file import DamagedFile, UnseenFile, verify_sealed
@@ -67,7 +68,8 @@ def cache_teacher_outputs(
         teacher: The teacher; afterwards it is as it was. On GPUs that have bf16 it answers in bf16.
         dataset: Rows as the trainer will be given them, with a length.
         cache_dir: A folder of its own, seen by all processes.
-        data_collator: That of the training; as ``Trainer`` chooses it if not given.
+        data_collator: That of the training; as ``Trainer`` chooses it if not given. What it makes of the longest row
+            is part of the fingerprint.
         processing_class: The tokenizer or processor that made the rows; one that is given becomes part of the
             fingerprint.
         batch_size: Rows that the teacher answers at once; as many as fit if not given.
@@ -102,7 +104,10 @@ def cache_teacher_outputs(
         check_rows_stay_rows(collator)
         rows.refuse_random(collator)
         keys = rows.keys[rows.unique]
-        made_from = fingerprint(teacher, answering.compute_dtype, storage, processing_class, settings or {}, keys)
+        collated = collated_sample(answering, rows, collator)
+        made_from = fingerprint(
+            teacher, answering.compute_dtype, storage, processing_class, settings or {}, keys, collated
+        )
         build = CacheBuild(CacheFolder(Path(cache_dir).expanduser()), answering, rows, collator, made_from)
     return build.run(batch_size, overwrite)
 
@@ -154,7 +159,8 @@ class CacheBuild:
         with failing_together():
             fingerprint_file, shards = self.folder.listed(index)
             found = read_fingerprint(fingerprint_file)["made_from"]
-            check_same(found, self.made_from, self._path, is_complete=True)
+            collated = same_sample(found["collated"], self.answering, self.rows, self.collator)
+            check_same(found, {**self.made_from, "collated": collated}, self._path, is_complete=True)
             for shard in shards[self._state.process_index :: self._state.num_processes]:
                 verify_sealed(shard)
         with failing_together():

@@ -50,6 +50,7 @@ def fingerprint(
     processing_class: Any,
     settings: Mapping[str, Any],
     keys: np.ndarray,
+    collated: Mapping[str, str],
 ) -> dict[str, Any]:
     """All that decides what is stored, fit for JSON.
 
@@ -60,6 +61,7 @@ def fingerprint(
         processing_class: The tokenizer or processor that made the rows; None if unknown.
         settings: Whatever else the caller holds decisive, such as the task.
         keys: ``(examples, 16)`` uint8, those of all different examples.
+        collated: What the collator makes of one of them.
     """
     model = unwrapped(teacher)
     config: Any = getattr(model, "config", None)
@@ -75,6 +77,7 @@ def fingerprint(
         "sampling": vars(sampling) if sampling is not None else None,
         "tokenizer": _processing_fingerprint(processing_class),
         "settings": dict(settings),
+        "collated": dict(collated),
         "examples": len(keys),
         "examples_sha256": hashlib.sha256(np.sort(as_comparable(keys)).tobytes()).hexdigest(),
     }

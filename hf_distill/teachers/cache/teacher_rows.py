@@ -122,6 +122,15 @@ class TeacherRows:
         numbers = self.unique[:: max(len(self.unique) // _SAMPLE, 1)][:_SAMPLE]
         refuse_random_collator(partial(self.collated, numbers, collator), self._inputs, type(collator).__name__)
 
+    @property
+    def sample(self) -> int:
+        """The number of one row, the same in whatever order the rows are: the longest, of which a cut shows most."""
+        lengths, rows = row_lengths(self._dataset), self.unique
+        if lengths is not None:
+            sizes = np.asarray(lengths)[rows]
+            rows = rows[sizes == sizes.max()]
+        return int(rows[as_comparable(self.keys[rows]).argsort()[0]])
+
     def _longest_first(self, rows: np.ndarray) -> np.ndarray:
         lengths = row_lengths(self._dataset)
         if lengths is None:

@@ -9,11 +9,13 @@ from conftest import PaddingCollator, random_rows, tiny_bert
 from datasets import concatenate_datasets
 from teachers.cache.cached_training import cache_of, pair
 from teachers.cache.observed_builds import OutOfMemory, count_rows, logits_of, stored_by_key
+from transformers import BertForMaskedLM
 
 from hf_distill.errors import InputError
 from hf_distill.teachers.cache import CachedTeacher, CacheMismatch, build_share, building, shards
 from hf_distill.teachers.cache.keys import row_key
 from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
+from hf_distill.teachers.sparse_sampling import SparseSampling
 
 
 @pytest.mark.parametrize("task", ["classes", "tokens", "score"])
@@ -209,3 +211,63 @@ def test_batches_are_halved_until_they_fit(tmp_path, monkeypatch):
     assert len(stored_by_key(tmp_path / "later")) == 24
     with pytest.raises(torch.OutOfMemoryError):
         cache_of(teacher, rows, tmp_path / "fixed", batch_size=4)
+
+
+def test_weights_of_several_dtypes_keep_them(tmp_path):
+    teacher = tiny_bert().bfloat16()
+    teacher.classifier.float()
+    before = {name: value.dtype for name, value in teacher.state_dict().items()}
+    found = []
+    teacher.register_forward_pre_hook(
+        lambda *args: found.append({name: value.dtype for name, value in teacher.state_dict().items()})
+    )
+    teacher.dropout.register_forward_hook(lambda module, args, output: output.float())
+    cached = cache_of(teacher, random_rows(6), tmp_path / "cache")
+    assert found and all(dtypes == before for dtypes in found)
+    assert torch.float32 in before.values() and torch.bfloat16 in before.values()
+    answers = cached(cached.collator(PaddingCollator())(list(random_rows(6))))
+    torch.testing.assert_close(answers.logits[0], logits_of(teacher, random_rows(6)[0]), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_answers_that_are_no_numbers_are_refused(dtype, tmp_path):
+    teacher = tiny_bert()
+    with torch.no_grad():
+        teacher.classifier.bias[1] = torch.nan
+    with pytest.raises(InputError, match="logits are NaN for some rows"):
+        cache_of(teacher, random_rows(6), tmp_path / "cache", storage_dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_class_that_is_ruled_out_is_stored(dtype, tmp_path):
+    teacher = tiny_bert()
+    with torch.no_grad():
+        teacher.classifier.bias[1] = -torch.inf
+    cached = cache_of(teacher, random_rows(6), tmp_path / "cache", storage_dtype=dtype)
+    answers = cached(cached.collator(PaddingCollator())(list(random_rows(6))))
+    assert (answers.logits[:, 1] == -torch.inf).all() and answers.logits[:, 0].isfinite().all()
+
+
+def test_the_device_and_the_folder_may_be_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cache_of(tiny_bert(), random_rows(6), "~/cache", device="cpu")
+    assert CachedTeacher(tmp_path / "cache")
+
+
+def test_a_large_cache_is_announced(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(building.logger, "warning", told.append)
+    cache_of(tiny_bert(), random_rows(6), tmp_path / "small")
+    assert not told
+    cache_of(tiny_bert(), random_rows(6), tmp_path / "wide", with_hidden_states=True)
+    monkeypatch.setattr(building, "LARGE_BYTES", 100)
+    cache_of(tiny_bert(), random_rows(6), tmp_path / "large")
+    assert len(told) == 2 and all("6 different rows" in message for message in told)
+
+
+def test_no_sample_is_drawn_from_answers_that_are_no_numbers(tmp_path):
+    teacher = tiny_bert(cls=BertForMaskedLM)
+    with torch.no_grad():
+        teacher.cls.predictions.bias[3] = torch.nan
+    with pytest.raises(InputError, match="logits are NaN for some rows"):
+        cache_of(teacher, random_rows(6, per_token=True), tmp_path / "cache", sampling=SparseSampling(2, 3, 2.0))

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as functional
 from conftest import PaddingCollator, random_rows, tiny_bert
 from datasets import concatenate_datasets
-from teachers.cache.cached_training import cache_of
+from teachers.cache.cached_training import cache_of, pair
+from tiny_tasks import collator_for
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
@@ -14,6 +16,8 @@ import hf_distill.teachers.cache.fingerprint
 from hf_distill.errors import InputError
 from hf_distill.model_fingerprint import weights_fingerprint
 from hf_distill.teachers.cache import CachedTeacher, CacheMismatch
+from hf_distill.teachers.cache.keys import row_key
+from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
 
 
 def tokenizer(*words):
@@ -131,6 +135,59 @@ def test_hidden_states_that_are_there_need_not_be_used(given, tmp_path):
     next((tmp_path / "cache").glob("index-*")).unlink()
     with pytest.raises(CacheMismatch, match="hidden_states True there and False here"):
         make(tmp_path / "cache", given)
+
+
+class CuttingCollator(PaddingCollator):
+    def __call__(self, rows):
+        batch = super().__call__(rows)
+        return {**batch, "input_ids": batch["input_ids"][:, :5], "attention_mask": batch["attention_mask"][:, :5]}
+
+
+def test_a_collator_that_shows_the_teacher_something_else_is_named(given, tmp_path):
+    rows = given["rows"]
+    sample = make(tmp_path / "cache", given)._cache.made_from["collated"]["key"]
+    keys = [row_key(row, TeacherInputs.of(given["teacher"])).hex() for row in rows]
+    assert len(rows[keys.index(sample)]["input_ids"]) == max(map(len, rows["input_ids"]))
+    with pytest.raises(CacheMismatch, match="collated.sees '.*' there and '.*' here"):
+        cache_of(given["teacher"], rows, tmp_path / "cache", CuttingCollator(), **_without(given))
+    # Only one row is compared, and there is nothing to compare without it.
+    others = rows.select([row for row in range(len(rows)) if keys[row] != sample])
+    assert cache_of(given["teacher"], others, tmp_path / "cache", CuttingCollator(), **_without(given))
+    assert make(tmp_path / "cache", given, rows=rows.shuffle(seed=3))
+    next((tmp_path / "cache").glob("index-*")).unlink()
+    assert make(tmp_path / "cache", given, rows=rows.shuffle(seed=4))
+
+
+def _without(given):
+    return {name: value for name, value in given.items() if name not in ("teacher", "rows")}
+
+
+@pytest.mark.parametrize("task", ["classes", "tokens", "sequence to sequence, BART", "sequence to sequence, T5"])
+def test_a_collator_that_pads_more_is_no_difference(task, tmp_path):
+    _, teacher, rows = pair(task)
+
+    def pad_more(batch):
+        fill = {"labels": -100, "input_ids": 1}
+        return {
+            name: functional.pad(value, (0, 3), value=fill.get(name, 0)) if value.dim() == 2 else value
+            for name, value in batch.items()
+        }
+
+    cache_of(teacher, rows, tmp_path / "cache")
+    assert cache_of(teacher, rows, tmp_path / "cache", lambda given: pad_more(collator_for(rows)(given)))
+
+
+def test_a_processor_of_any_kind_counts_by_its_name(given, tmp_path):
+    class Plain:
+        pass
+
+    class Other:
+        pass
+
+    make(tmp_path / "cache", given, processing_class=Plain())
+    assert make(tmp_path / "cache", given, processing_class=Plain())
+    with pytest.raises(CacheMismatch, match="tokenizer"):
+        make(tmp_path / "cache", given, processing_class=Other())
 
 
 def test_the_fingerprint_of_weights():

@@ -1,5 +1,6 @@
 """Rows, folders and disks of which no cache can be made."""
 
+import errno
 import os
 
 import numpy as np
@@ -12,7 +13,7 @@ from teachers.cache.observed_builds import OutOfMemory, count_rows, logits_of
 from transformers import BertForTokenClassification, DataCollatorWithFlattening
 
 from hf_distill.errors import InputError
-from hf_distill.teachers.cache import building
+from hf_distill.teachers.cache import CachedTeacher, building
 
 
 class MaskingCollator(PaddingCollator):
@@ -82,6 +83,62 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="is a file"):
         cache_of(tiny_bert(), random_rows(4), tmp_path / "thesis.txt")
     assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_what_is_put_beside_a_cache_is_no_matter(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / ".nfs01").write_text("x")
+    cache_of(tiny_bert(), random_rows(4), folder)
+    (folder / "README.md").write_text("x")
+    assert cache_of(tiny_bert(), random_rows(4), folder) and CachedTeacher(folder)
+    with pytest.raises(InputError, match=r"README\.md"):
+        cache_of(tiny_bert(), random_rows(4), folder, overwrite=True)
+    next(folder.glob("index-*")).unlink()
+    assert cache_of(tiny_bert(), random_rows(4), folder)
+
+
+@pytest.mark.parametrize("call", ["listdir", "mkdir", "open", "replace"])
+def test_a_folder_that_cannot_be_used_is_refused(call, tmp_path, monkeypatch):
+    """Root may do anything, so the system's refusal is put in its place."""
+    real = getattr(os, call)
+
+    def refuse(path, *args, **options):
+        if "cache" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(InputError, match="Permission denied.*name"):
+        cache_of(tiny_bert(), random_rows(4), tmp_path / "cache")
+
+
+def test_others_may_lock_the_folder(tmp_path):
+    cache_of(tiny_bert(), random_rows(4), tmp_path / "cache")
+    assert (tmp_path / "cache" / "build.lock").stat().st_mode & 0o777 == 0o666
+
+
+class ReadingCollator(PaddingCollator):
+    """Takes columns out of the rows: the labels, and one that no teacher reads."""
+
+    def __call__(self, rows):
+        labels = torch.tensor([row.pop("labels") for row in rows])
+        weights = torch.tensor([row.pop("weight") for row in rows])
+        return {**super().__call__(rows), "labels": labels, "weight": weights}
+
+
+def test_a_collator_may_take_columns_out_of_the_rows(tmp_path):
+    rows = random_rows(8).map(lambda row, index: {"weight": float(index)}, with_indices=True)
+    given, collator = list(rows), ReadingCollator()
+    cached = cache_of(tiny_bert(), rows, tmp_path / "cache", collator)
+    batch = cached.collator(collator)(given)
+    assert given == list(rows) and batch["weight"].tolist() == rows["weight"]
+    torch.testing.assert_close(cached(batch).logits[3], logits_of(tiny_bert(), random_rows(8)[3]))
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match="ReadingCollator.* reads the column 'weight', and the rows have .*labels"):
+        cache_of(tiny_bert(), random_rows(8), tmp_path / "cache", ReadingCollator())
 
 
 def test_a_full_disk_is_refused_before_anything_is_answered(tmp_path, monkeypatch):

@@ -35,11 +35,15 @@ def test_each_step_is_that_of_the_live_teacher(task, found):
 def test_a_fault_in_one_process_stops_both(found):
     name, *messages = found["faults"]["damaged"]
     assert messages[0] == messages[1]
-    assert messages[0][0] == "InputError" and f"{name}' is damaged" in messages[0][1]
+    assert messages[0][0] == "DamagedFile" and f"{name}' is damaged" in messages[0][1]
     main, other = found["faults"]["mismatch"]
     assert main == other and main[0] == "CacheMismatch" and "weights" in main[1]
     main, other = found["faults"]["failing"]
     assert "ZeroDivisionError" in main and "ZeroDivisionError" in other
+
+
+def test_a_process_that_does_not_see_the_files_of_the_other_yet(found):
+    assert found["faults"]["stale"] == [24] * 4
 
 
 def test_damaged_answers_of_an_unfinished_cache_are_made_again(found):

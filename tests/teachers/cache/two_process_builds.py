@@ -16,7 +16,7 @@ from conftest import PaddingCollator, random_rows, tiny_bert
 from teachers.cache.cached_training import cache_of, pair, train
 
 from hf_distill.errors import InputError
-from hf_distill.teachers.cache import shards
+from hf_distill.teachers.cache import cache_folder, shards
 
 TASKS = ("classes", "tokens", "sequence to sequence, BART")
 ARGUMENTS = {"hidden_state_weight": 0.3, "learning_rate": 0.0, "per_device_train_batch_size": 4, "num_train_epochs": 1}
@@ -74,6 +74,17 @@ def faults(folder):
     found["repaired"] = gather_object(
         [(logits - teacher(batch["input_ids"], batch["attention_mask"]).logits).abs().max().item()]
     )
+
+    # A shared file system may list nothing to the second process that the first has written.
+    listdir = cache_folder.os.listdir
+    if not state.is_main_process:
+        cache_folder.os.listdir = lambda path: []
+    found["stale"] = []
+    for _ in range(2):
+        cached = cache_of(teacher, rows, folder / "stale", batch_size=4)
+        found["stale"] += gather_object([len(cached.collator(PaddingCollator())(list(rows))["input_ids"])])
+        state.wait_for_everyone()
+    cache_folder.os.listdir = listdir
 
     fails = tiny_bert(seed=4)
     if not state.is_main_process:
