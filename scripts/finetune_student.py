@@ -5,7 +5,7 @@ from pathlib import Path
 from hf_distill.arguments import DataArguments, FineTuningArguments, StudentArguments
 from hf_distill.cli import exit_on_input_error, parse_arguments, show_progress
 from hf_distill.tasks import load_task
-from hf_distill.workflow.data import prepare_data
+from hf_distill.workflow.data import ReadingNeeds, prepare_data
 from hf_distill.workflow.models import Source, load_classifier, load_tokenizer
 from hf_distill.workflow.output_folder import check_output_folder, claim_output_folder
 from hf_distill.workflow.publication import Publication
@@ -25,7 +25,7 @@ def main() -> None:
     source = Source.find(student.student_name_or_path, student.student_revision)
     tokenizer = load_tokenizer(source, student.trust_remote_code)
     model, _ = load_classifier(source, task, tokenizer, args, student.trust_remote_code)
-    data = prepare_data(task, tokenizer, data_arguments.max_seq_length, [model])
+    data = prepare_data(task, tokenizer, data_arguments.max_seq_length, [ReadingNeeds.of(model)])
     claim_output_folder(args, student, data_arguments)
     trainer = train(model, args, data, tokenizer)
     metrics = trainer.evaluate()

@@ -25,7 +25,7 @@ from hf_distill.benchmarks.rounds import take_turns
 from hf_distill.benchmarks.variants import Ingredients, blog, cached, cached_teacher, live
 from hf_distill.students import create_student
 from hf_distill.tasks import TASK_NAMES, load_task
-from hf_distill.workflow.data import prepare_data
+from hf_distill.workflow.data import ReadingNeeds, prepare_data
 from hf_distill.workflow.models import Source, load_classifier, load_tokenizer
 
 logger = logging.get_logger(__name__)
@@ -132,7 +132,7 @@ def load_material(task_name: str, arguments: argparse.Namespace) -> Material:
     with tempfile.TemporaryDirectory() as folder:
         args = _recipe(arguments, folder).arguments(DistillationTrainingArguments)
         teacher, _ = load_classifier(source, task, tokenizer, args)
-    data = prepare_data(replace(task, evaluation={}), tokenizer, arguments.max_seq_length, [teacher])
+    data = prepare_data(replace(task, evaluation={}), tokenizer, arguments.max_seq_length, [ReadingNeeds.of(teacher)])
     student = create_student(teacher, arguments.student_layers)
     return Material(student, teacher, data.train, data.collator, DataCollatorWithPadding(tokenizer))
 
