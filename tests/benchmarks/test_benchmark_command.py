@@ -105,6 +105,7 @@ def test_run_without_such_a_teacher(benchmark, glue):
     assert err.splitlines()[-1].startswith("error: Could not load")
 
 
+@pytest.mark.slow
 def test_memory(benchmark):
     """What this process holds is not in the peaks of those that it starts."""
     held = bytearray(2_000_000_000)

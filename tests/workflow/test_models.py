@@ -17,7 +17,7 @@ from workflow.conftest import VOCABULARY, save_model
 
 from hf_distill.errors import InputError
 from hf_distill.evaluation import DistillationReport
-from hf_distill.workflow.data import _position_limits
+from hf_distill.workflow.data import ReadingNeeds
 from hf_distill.workflow.models import Source
 
 COMMITS = {"main": "a" * 40, "v2": "b" * 40}
@@ -96,7 +96,7 @@ def test_positions_behind_the_padding_index_are_what_a_roberta_reads():
         vocab_size=20, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, max_position_embeddings=66
     )
     model = RobertaForSequenceClassification(config)
-    assert _position_limits(model) == [64]
+    assert ReadingNeeds.of(model) == ReadingNeeds(longest=64, token_types=True)
     model(torch.full((1, 64), 5))
     with pytest.raises((IndexError, RuntimeError)):
         model(torch.full((1, 65), 5))
