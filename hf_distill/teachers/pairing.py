@@ -34,7 +34,7 @@ def check_pair(
         )
     _check_nothing_is_shared(student, teacher)
     if compares_hidden_states:
-        _check_widths(student, teacher)
+        check_widths(student, hidden_width(teacher))
     _check_vocabulary(teacher, tokenizer)
     if is_classifier(student) and is_classifier(teacher):
         return match_labels(label_names(student), label_names(teacher))
@@ -71,13 +71,27 @@ def _check_nothing_is_shared(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
-def _check_widths(student: nn.Module, teacher: nn.Module) -> None:
-    widths = [getattr(getattr(model, "config", None), "hidden_size", None) for model in (student, teacher)]
-    if None not in widths and widths[0] != widths[1]:
+def check_widths(student: nn.Module, teacher_width: int | None) -> None:
+    """Check that hidden states can be compared as they are.
+
+    Args:
+        student: Unwrapped.
+        teacher_width: Of the teacher's hidden states; None if unknown.
+
+    Raises:
+        InputError: The student's have another width.
+    """
+    width = hidden_width(student)
+    if width is not None and teacher_width is not None and width != teacher_width:
         raise InputError(
-            f"The student's hidden states are {widths[0]} wide and the teacher's {widths[1]}, and "
+            f"The student's hidden states are {width} wide and the teacher's {teacher_width}, and "
             "hidden_state_weight > 0 compares them as they are; set it to 0, or use a student as wide as its teacher."
         )
+
+
+def hidden_width(model: nn.Module) -> int | None:
+    """The width of a model's hidden states, None if its configuration does not say."""
+    return getattr(getattr(model, "config", None), "hidden_size", None)
 
 
 def _check_vocabulary(teacher: Any, tokenizer: Any) -> None:

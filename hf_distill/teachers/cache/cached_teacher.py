@@ -22,7 +22,7 @@ from hf_distill.teachers.cache.keys import dataset_keys
 from hf_distill.teachers.cache.open_cache import OpenCache
 from hf_distill.teachers.cache.sealed_file import WAYS_OUT, verify_sealed
 from hf_distill.teachers.label_matching import label_names, match_labels
-from hf_distill.teachers.pairing import is_classifier
+from hf_distill.teachers.pairing import check_widths, is_classifier
 
 _HIDDEN_STATE = "last_hidden_state"
 
@@ -117,13 +117,7 @@ class CachedTeacher:
     def _check_hidden_states(self, student: nn.Module) -> None:
         if _HIDDEN_STATE not in self._cache.fields:
             raise self._without_hidden_states()
-        width = self._cache.teacher.hidden_size
-        own_width = getattr(getattr(student, "config", None), "hidden_size", None)
-        if width is not None and own_width is not None and width != own_width:
-            raise InputError(
-                f"The student's hidden states are {own_width} wide and the teacher's {width}, and hidden_state_weight "
-                "> 0 compares them as they are; set it to 0, or use a student as wide as its teacher."
-            )
+        check_widths(student, self._cache.teacher.hidden_size)
 
     def _without_hidden_states(self) -> InputError:
         return InputError(

@@ -11,7 +11,7 @@ from hf_distill.label_alignment import predicts_next_token
 from hf_distill.model_wrappers import unwrapped
 from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
 from hf_distill.teachers.label_matching import label_names
-from hf_distill.teachers.pairing import is_classifier
+from hf_distill.teachers.pairing import hidden_width, is_classifier
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TeacherDescription:
         """Of a model, wrapped or not."""
         model = unwrapped(model)
         labels = label_names(model) if is_classifier(model) else None
-        hidden_size = getattr(getattr(model, "config", None), "hidden_size", None)
+        hidden_size = hidden_width(model)
         return cls(TeacherInputs.of(model), labels, hidden_size, predicts_next_token(model))
 
     def to_dict(self) -> dict[str, Any]:
