@@ -13,7 +13,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase, SequenceFeatur
 from transformers.trainer_utils import EvalLoopOutput, has_length
 from transformers.utils import logging
 
-from hf_distill.arguments import DistillationTrainingArguments
+from hf_distill.arguments import RunArguments
 from hf_distill.padding import padding_collator
 from hf_distill.padding_free import check_keeps_sequences_apart, check_nothing_is_repeated
 from hf_distill.row_lengths import are_rows_stored, row_lengths
@@ -40,12 +40,12 @@ class LengthAwareTrainer(Trainer):
         InputError: The collator joins sequences, and the model would mix them.
     """
 
-    args: DistillationTrainingArguments
+    args: RunArguments
 
     def __init__(
         self,
         model: Any,
-        args: DistillationTrainingArguments,
+        args: RunArguments,
         data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:

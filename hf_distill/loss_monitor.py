@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
@@ -27,11 +29,15 @@ class LossMonitor:
         self._step_terms = torch.zeros(len(names), device=device)
         self._bad_step = torch.zeros((), device=device)
         self._bad_terms = torch.zeros(len(names), device=device)
-        self._steps = 0
+        self._steps = Counter[str]()
 
-    def start_step(self) -> None:
-        """Count an optimiser step; its micro-batches follow through :meth:`add`."""
-        self._steps += 1
+    def start_step(self, names: tuple[str, ...]) -> None:
+        """Count an optimiser step; its micro-batches follow through :meth:`add`.
+
+        Args:
+            names: The terms that take part in it.
+        """
+        self._steps.update(names)
         self._step_terms = torch.zeros_like(self._step_terms)
 
     def add(self, terms: dict[str, Tensor], step: int) -> None:
@@ -41,7 +47,8 @@ class LossMonitor:
             terms: Scalars by name.
             step: The optimiser step, counted from 1.
         """
-        values = torch.stack([terms[name].detach().float() for name in self.names])
+        nothing = torch.zeros_like(self._bad_step)
+        values = torch.stack([terms[name].detach().float() if name in terms else nothing for name in self.names])
         self._step_terms += values
         first_bad = ~torch.isfinite(self._step_terms).all() & ((self._bad_step == 0) | (self._bad_step == step))
         self._bad_step = torch.where(first_bad, step, self._bad_step)
@@ -49,13 +56,16 @@ class LossMonitor:
         self._sums += values
 
     def averages(self, accelerator: Accelerator) -> dict[str, float]:
-        """The mean of each term over the steps since the last call and over the processes; starts anew."""
+        """The mean of each term over its steps since the last call and over the processes; starts anew."""
         if not self._steps:
             return {}
-        means = accelerator.reduce(self._sums, reduction="mean") / self._steps
+        sums = accelerator.reduce(self._sums, reduction="mean").tolist()
+        means = {
+            name: value / self._steps[name] for name, value in zip(self.names, sums, strict=True) if self._steps[name]
+        }
         self._sums = torch.zeros_like(self._sums)
-        self._steps = 0
-        return dict(zip(self.names, means.tolist(), strict=True))
+        self._steps.clear()
+        return means
 
     def raise_if_not_finite(self, accelerator: Accelerator) -> None:
         """Stop all processes if a term was NaN or infinite on any.

@@ -22,3 +22,9 @@ def forward_parameters(model: nn.Module) -> frozenset[str]:
     parameters = inspect.signature(unwrapped(model).forward).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return frozenset(parameter.name for parameter in parameters if parameter.kind in named)
+
+
+def takes_argument(model: nn.Module, name: str) -> bool:
+    """Whether a model's forward can be given an argument of this name, among its ``**kwargs`` or by itself."""
+    parameters = inspect.signature(unwrapped(model).forward).parameters.values()
+    return any(item.name == name or item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters)

@@ -11,7 +11,7 @@ from torch import nn
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
-from hf_distill.arguments import DistillationTrainingArguments
+from hf_distill.arguments import RunArguments
 from hf_distill.checkpoints import checkpoint_to_resume_from
 from hf_distill.early_stopping import is_out_of_patience
 from hf_distill.errors import InputError
@@ -36,10 +36,10 @@ class ResumableTrainer(LengthAwareTrainer):
         InputError: The sampling strategy is one that repeats rows.
     """
 
-    args: DistillationTrainingArguments
+    args: RunArguments
     model: Any
 
-    def __init__(self, model: Any, args: DistillationTrainingArguments, **kwargs: Any) -> None:
+    def __init__(self, model: Any, args: RunArguments, **kwargs: Any) -> None:
         if args.train_sampling_strategy == "batch_rebalance":
             raise InputError(
                 "train_sampling_strategy is batch_rebalance, which repeats rows to fill its last step so that they "
@@ -95,7 +95,7 @@ class ResumableTrainer(LengthAwareTrainer):
 
 
 @contextlib.contextmanager
-def _without_token(args: DistillationTrainingArguments) -> Iterator[None]:
+def _without_token(args: RunArguments) -> Iterator[None]:
     token, args.hub_token = args.hub_token, None
     try:
         yield

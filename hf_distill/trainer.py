@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,17 +13,25 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from transformers.utils import logging
 
-from hf_distill.arguments import DistillationTrainingArguments
+from hf_distill.arguments import DistillationTrainingArguments, RunArguments
+from hf_distill.asking import ask, check_needs
+from hf_distill.connected_loss import connected
 from hf_distill.errors import InputError
 from hf_distill.label_alignment import predicts_next_token, with_decoder_inputs
 from hf_distill.loss_monitor import LossMonitor
-from hf_distill.losses.counted_items import EXAMPLE_MASK, CountedItems, ItemCounts, find_counted_items
-from hf_distill.losses.objective import DistillationObjective
+from hf_distill.losses.counted_items import EXAMPLE_MASK, ItemCounts, find_counted_items
+from hf_distill.model_shape import ModelShape
 from hf_distill.model_wrappers import forward_parameters, unwrapped
+from hf_distill.objectives import DistillationObjective, HardTargets, Stages
+from hf_distill.objectives.micro_batch import MicroBatch
+from hf_distill.objectives.projections import Projections, refuse_sharding
+from hf_distill.objectives.stage_schedule import scheduler_of_stages
+from hf_distill.objectives.whole_step import AcrossProcesses, CollectedExamples, WholeStep, steps_with_others
 from hf_distill.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
 from hf_distill.repeated_rows import rows_that_count
 from hf_distill.resumable_trainer import ResumableTrainer
 from hf_distill.sharding import name_layers_to_shard
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.signals import Signals
 from hf_distill.teachers.teacher import Teacher, as_teacher
 
@@ -46,6 +55,7 @@ class DistillationTrainer(ResumableTrainer):
             cast; or what :func:`cache_teacher_outputs` or :class:`TeacherEnsemble` gives. May be left out when no
             weight needs it: then this is a ``Trainer`` with the corrected averages.
         args: The arguments of the run.
+        objective: What the student learns from, in place of what ``args`` says of it: terms put together in Python.
         **kwargs: As for ``transformers.Trainer``.
 
     Raises:
@@ -62,13 +72,14 @@ class DistillationTrainer(ResumableTrainer):
 
     # The losses below are already divided by the whole step's counts.
     loss_is_scaled_for_ga = True
-    args: DistillationTrainingArguments
+    args: RunArguments
 
     def __init__(
         self,
         model: nn.Module | None = None,
         teacher_model: nn.Module | Teacher | None = None,
-        args: DistillationTrainingArguments | None = None,
+        args: RunArguments | None = None,
+        objective: DistillationObjective | Stages | None = None,
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else DistillationTrainingArguments("tmp_trainer")
@@ -82,41 +93,65 @@ class DistillationTrainer(ResumableTrainer):
         student = unwrapped(self.model)
         name_layers_to_shard(self.accelerator, student)
         self._shifts_labels = predicts_next_token(student)
+        self._shape = ModelShape.of(student)
         self._is_encoder_decoder = bool(getattr(getattr(student, "config", None), "is_encoder_decoder", False))
-        self.objective: DistillationObjective = self._objective_asked_for()
-        self._check_label_smoothing(student)
+        self._objective_given = objective
         self._student_inputs = forward_parameters(student)
-        self.teacher = self._set_up_teacher(student, teacher_model)
+        self.teacher = as_teacher(teacher_model) if teacher_model is not None else None
+        self.objective: Stages = self._objective_asked_for()
+        self._task_loss = HardTargets(label_smoothing=self._label_smoothing)
+        self._check_label_smoothing(student)
+        self._set_up_teacher(student)
+        self.projections = self._new_projections()
         self._loss_monitor = LossMonitor(self.objective.term_names, args.device)
         self._eval_loss = torch.zeros(2, device=args.device)
         self._eval_dataloader: DataLoader | None = None
+        self._batches_of_step: list[dict[str, Any]] = []
+        self._whole_steps: list[WholeStep] = []
 
-    def _objective_asked_for(self) -> DistillationObjective:
-        return DistillationObjective(
-            temperature=self.args.temperature,
-            soft_target_weight=self.args.soft_target_weight,
-            hard_target_weight=self.args.hard_target_weight,
-            hidden_state_weight=self.args.hidden_state_weight,
-            label_smoothing=self.label_smoother.epsilon if self.label_smoother is not None else 0.0,
-        )
+    @property
+    def _label_smoothing(self) -> float:
+        return self.label_smoother.epsilon if self.label_smoother is not None else 0.0
 
-    def _set_up_teacher(self, student: Any, teacher_model: nn.Module | Teacher | None) -> Teacher | None:
-        if not self.objective.needs_teacher:
-            return None
-        if teacher_model is None:
+    def _objective_asked_for(self) -> Stages:
+        given = self._objective_given
+        stages = Stages.of(given) if given is not None else self.args.objective(self._label_smoothing)
+        if stages.needs_teacher and self.teacher is None:
             raise InputError(
-                "soft_target_weight or hidden_state_weight is above 0 and there is no teacher to learn from: pass "
-                "teacher_model, or set both to 0."
+                f"The objective ({', '.join(stages.term_names)}) needs a teacher, and there is none to learn from: "
+                "pass teacher_model, or leave only the hard targets' weight above 0."
             )
-        teacher = as_teacher(teacher_model)
-        teacher.pair_with(student, self.objective.hidden_state_weight > 0, self.processing_class)
-        teacher.prepare(self.accelerator, self.args.device)
-        return teacher
+        if self.teacher is None or not stages.looks_inside:
+            return stages
+        return stages.resolved(self._shape, self.teacher.shape)
+
+    def _set_up_teacher(self, student: Any) -> None:
+        if not self.objective.needs_teacher or self.teacher is None:
+            self.teacher = None
+            return
+        check_needs(student, self.objective.student_needs, "student")
+        self.teacher.pair_with(student, self.objective.teacher_needs, self.processing_class)
+        self.teacher.prepare(self.accelerator, self.args.device)
+        if not self.objective.always_needs_answers and self.args.ddp_find_unused_parameters is None:
+            # The head then learns nothing, and DDP would wait for its gradients.
+            self.args.ddp_find_unused_parameters = True
+
+    def _new_projections(self) -> Projections | None:
+        widths = {} if self.teacher is None or not self.objective.looks_inside else self._projected_widths()
+        if not widths:
+            return None
+        refuse_sharding(self.accelerator, widths)
+        projections = Projections(widths, self.accelerator, self.args.seed, self.args.max_grad_norm)
+        self.add_callback(projections)
+        return projections
+
+    def _projected_widths(self) -> dict[str, tuple[int, int]]:
+        return self.objective.projections(self._shape, self.teacher.shape) if self.teacher is not None else {}
 
     def _check_label_smoothing(self, student: Any) -> None:
-        if self.objective.label_smoothing > 0 and infer_problem_type(student, None) is ProblemType.REGRESSION:
+        if self._label_smoothing > 0 and infer_problem_type(student, None) is ProblemType.REGRESSION:
             raise InputError(
-                f"label_smoothing_factor is {self.objective.label_smoothing} and the task is regression, which has no "
+                f"label_smoothing_factor is {self._label_smoothing} and the task is regression, which has no "
                 "classes to spread a label over; set it to 0."
             )
 
@@ -141,35 +176,93 @@ class DistillationTrainer(ResumableTrainer):
         Returns:
             A scalar that, averaged over processes and summed over micro-batches, is the loss of the step.
         """
-        student = unwrapped(self.model)
-        labels = inputs.get("labels")
-        problem_type = self._problem_type(student, labels)
         if not model.training:
-            inputs = {**inputs, EXAMPLE_MASK: self._rows_that_count(inputs, self._eval_dataloader)}
-        counted = find_counted_items(inputs, problem_type, self._shifts_labels, self._is_encoder_decoder)
-        inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_MASK}
-        inputs = with_decoder_inputs(student, inputs)
-        asks_hidden_state = model.training and self.objective.hidden_state_weight > 0
-        outputs = model(**self._inputs_of_student(inputs, asks_hidden_state))
-        signals = Signals.from_model_output(outputs)
-        if self._shifts_labels:
-            signals = signals.for_causal_prediction()
-            labels = None if labels is None else labels[..., 1:]
-
-        if not model.training:
-            loss = self._task_loss(signals, labels, counted, problem_type)
-            return (loss, self._outputs_with_loss(outputs, loss)) if return_outputs else loss
-
-        teacher_signals = self._ask_teacher(inputs, asks_hidden_state)
-        totals = num_items_in_batch if num_items_in_batch is not None else counted.counts()
-        terms = self.objective.terms(signals, teacher_signals, labels, counted, totals, problem_type)
+            return self._evaluation_loss(model, inputs, return_outputs)
+        objective = self._current_objective
+        whole_step = self._whole_step(model, objective, num_items_in_batch)
+        outputs, values = self._values(model, inputs, objective, num_items_in_batch, whole_step)
         if num_items_in_batch is not None:
             # DDP and DeepSpeed average gradients over processes, and Trainer averages losses when it logs, while the
             # totals already span them all.
-            terms = {name: value * self.accelerator.num_processes for name, value in terms.items()}
-            self._loss_monitor.add(terms, self.state.global_step + 1)
-        loss = self.objective.weighted_sum(terms)
+            values = {name: value * self.accelerator.num_processes for name, value in values.items()}
+            self._loss_monitor.add(values, self.state.global_step + 1)
+        loss = connected(objective.weighted_sum(values), Signals.from_model_output(outputs).dense_logits)
         return (loss, outputs) if return_outputs else loss
+
+    @property
+    def _current_objective(self) -> DistillationObjective:
+        return self.objective.at(self.state.global_step, self.state.max_steps)
+
+    def _values(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        objective: DistillationObjective,
+        totals: ItemCounts | None,
+        whole_step: WholeStep,
+    ) -> tuple[Any, dict[str, Tensor]]:
+        inputs, batch = self._micro_batch(inputs, totals, whole_step)
+        outputs, signals = self._ask_student(model, inputs, objective.student_needs)
+        teacher_signals = None
+        if self.teacher is not None and objective.needs_teacher:
+            teacher_signals = self.teacher(inputs, objective.teacher_needs)
+            if self._shifts_labels:
+                teacher_signals = teacher_signals.for_causal_prediction()
+        return outputs, objective.values(signals, teacher_signals, batch)
+
+    def _micro_batch(
+        self, inputs: dict[str, Any], totals: ItemCounts | None, whole_step: WholeStep
+    ) -> tuple[dict[str, Any], MicroBatch]:
+        """The inputs of both models, and what counts in them."""
+        student = unwrapped(self.model)
+        labels = inputs.get("labels")
+        problem_type = self._problem_type(student, labels)
+        counted = find_counted_items(inputs, problem_type, self._shifts_labels, self._is_encoder_decoder)
+        inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_MASK}
+        if self._shifts_labels and labels is not None:
+            labels = labels[..., 1:]
+        totals = totals if totals is not None else counted.counts()
+        projections = dict(self.projections.modules.items()) if self.projections is not None else {}
+        batch = MicroBatch(labels, counted, totals, problem_type, self._shape.is_causal, projections, whole_step)
+        return with_decoder_inputs(student, inputs), batch
+
+    def _ask_student(self, model: nn.Module, inputs: dict[str, Any], needs: SignalNeeds) -> tuple[Any, Signals]:
+        outputs, signals = ask(model, unwrapped(self.model), self._inputs_of_student(inputs), needs)
+        return outputs, signals.for_causal_prediction() if self._shifts_labels else signals
+
+    def _whole_step(self, model: nn.Module, objective: DistillationObjective, totals: ItemCounts | None) -> WholeStep:
+        """What the micro-batch at hand is compared with, where examples are compared with one another."""
+        comparing = objective.of_examples
+        if comparing is None or totals is None:
+            return WholeStep()
+        if not self._whole_steps and len(self._batches_of_step) > 1:
+            collected = self._collect_examples(model, comparing, totals)
+            self._whole_steps = steps_with_others(collected, self.accelerator)
+        elif not self._whole_steps:
+            self._whole_steps = [AcrossProcesses(self.accelerator)]
+        return self._whole_steps.pop(0)
+
+    def _collect_examples(
+        self, model: nn.Module, comparing: DistillationObjective, totals: ItemCounts
+    ) -> list[CollectedExamples]:
+        device = self.args.device
+        collected = [CollectedExamples() for _ in self._batches_of_step]
+        # The forwards that follow start from the same random numbers, so that they draw the same dropout.
+        with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            for batch, examples in zip(self._batches_of_step, collected, strict=True):
+                self._values(model, self._prepare_inputs(batch), comparing, totals, examples)
+        return collected
+
+    def _evaluation_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool
+    ) -> Tensor | tuple[Tensor, Any]:
+        inputs = {**inputs, EXAMPLE_MASK: self._rows_that_count(inputs, self._eval_dataloader)}
+        inputs, batch = self._micro_batch(inputs, None, WholeStep())
+        outputs, signals = self._ask_student(model, inputs, NOTHING_ELSE)
+        loss = self._task_loss(signals, signals, batch)
+        targets = batch.totals.targets
+        self._eval_loss += torch.stack([loss.detach().float() * targets, targets])
+        return (loss, self._outputs_with_loss(outputs, loss)) if return_outputs else loss
 
     def _problem_type(self, student: Any, labels: Tensor | None) -> ProblemType:
         problem_type = infer_problem_type(student, labels)
@@ -178,28 +271,13 @@ class DistillationTrainer(ResumableTrainer):
             student.config.problem_type = problem_type.value
         return problem_type
 
-    def _inputs_of_student(self, inputs: dict[str, Any], asks_hidden_state: bool) -> dict[str, Any]:
+    def _inputs_of_student(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Without the labels, whose loss is computed here, and without what only the teacher reads."""
-        kept = {name: value for name, value in self._without_teachers_own(inputs).items() if name != "labels"}
-        return {**kept, "output_hidden_states": True} if asks_hidden_state else kept
+        return {name: value for name, value in self._without_teachers_own(inputs).items() if name != "labels"}
 
     def _without_teachers_own(self, inputs: dict[str, Any]) -> dict[str, Any]:
         teachers_own = self.teacher.input_names - self._student_inputs if self.teacher is not None else frozenset()
         return {name: value for name, value in inputs.items() if name not in teachers_own}
-
-    def _ask_teacher(self, inputs: dict[str, Any], asks_hidden_state: bool) -> Signals | None:
-        if self.teacher is None:
-            return None
-        signals = self.teacher(inputs, asks_hidden_state)
-        return signals.for_causal_prediction() if self._shifts_labels else signals
-
-    def _task_loss(
-        self, signals: Signals, labels: Tensor | None, counted: CountedItems, problem_type: ProblemType
-    ) -> Tensor:
-        counts = counted.counts()
-        loss = self.objective.hard_target_term(signals.dense_logits, labels, counted, counts, problem_type)
-        self._eval_loss += torch.stack([loss.detach().float() * counts.targets, counts.targets])
-        return loss
 
     @staticmethod
     def _outputs_with_loss(outputs: Any, loss: Tensor) -> Any:
@@ -217,10 +295,12 @@ class DistillationTrainer(ResumableTrainer):
         batches = list(islice(epoch_iterator, num_batches))
         if not batches:
             return batches, None
-        self._loss_monitor.start_step()
+        self._loss_monitor.start_step(self._current_objective.term_names)
+        self._whole_steps = []
         dataloader = self.accelerator.gradient_state.active_dataloader
         batches[-1] = {**batches[-1], EXAMPLE_MASK: self._rows_that_count(batches[-1], dataloader)}
         student = unwrapped(self.model)
+        self._batches_of_step = batches
         counts = torch.stack([self._count(student, batch) for batch in batches]).sum(0).to(device)
         return batches, ItemCounts(*self.accelerator.reduce(counts, reduction="sum"))
 
@@ -264,6 +344,35 @@ class DistillationTrainer(ResumableTrainer):
             output.metrics[name] = total / max(count, 1)
         return output
 
+    # ---- What is trained beside the student, and the learning rate of stages ----
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Trainer's optimiser, with a group of its own for projections."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if self.projections is not None and is_new:
+            rate = getattr(self.args, "projection_learning_rate", None) or self.args.learning_rate
+            group = {"params": self.projections.parameters, "lr": rate, "weight_decay": self.args.weight_decay}
+            optimizer.add_param_group(group)
+        return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Trainer's schedule; with several stages, once for each."""
+        if self.lr_scheduler is None and len(self.objective.stages) > 1:
+            optimizer = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = scheduler_of_stages(self.objective, self.args, optimizer, num_training_steps)
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.projections is not None and self.args.should_save:
+            self.projections.save(Path(output_dir))
+        super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self.projections is not None and checkpoint is not None:
+            self.projections.load(Path(checkpoint))
+        super()._load_optimizer_and_scheduler(checkpoint)
+
     # ---- Logging ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -304,8 +413,8 @@ class DistillationTrainer(ResumableTrainer):
             self._signature_columns = columns + sorted(self.teacher.input_names - set(columns))
 
 
-def _check_arguments(args: DistillationTrainingArguments, compute_loss_func: Any = None, **kwargs: Any) -> None:
-    if not isinstance(args, DistillationTrainingArguments):
+def _check_arguments(args: RunArguments, compute_loss_func: Any = None, **kwargs: Any) -> None:
+    if not isinstance(args, RunArguments):
         raise InputError(
             f"args is a {type(args).__name__}, which knows no temperature and no weights: pass "
             "DistillationTrainingArguments, which takes everything that TrainingArguments does."

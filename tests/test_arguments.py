@@ -12,7 +12,9 @@ from hf_distill.arguments import (
     StudentArguments,
     TeacherCacheArguments,
 )
+from hf_distill.arguments.objective_arguments import WEIGHTS, ObjectiveArguments
 from hf_distill.errors import InputError
+from hf_distill.objectives import HardTargets
 
 
 def training_arguments(tmp_path, **settings):
@@ -38,13 +40,9 @@ def test_few_defaults_differ_from_transformers():
         "restore_callback_states_from_checkpoint",
         "train_sampling_strategy",
     }
-    assert set(ours) - set(theirs) == {
-        "temperature",
-        "soft_target_weight",
-        "hard_target_weight",
-        "hidden_state_weight",
-        "overwrite_output_dir",
-    }
+    of_the_objective = {field.name for field in dataclasses.fields(ObjectiveArguments)}
+    assert set(ours) - set(theirs) == {*of_the_objective, "overwrite_output_dir"}
+    assert len(of_the_objective) == 21
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,7 @@ def test_temperature_is_a_positive_number(tmp_path, temperature):
         training_arguments(tmp_path, temperature=temperature)
 
 
-@pytest.mark.parametrize("name", ["soft_target_weight", "hard_target_weight", "hidden_state_weight"])
+@pytest.mark.parametrize("name", WEIGHTS)
 @pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
 def test_weights_are_not_negative(tmp_path, name, weight):
     with pytest.raises(InputError, match=f"{name} is {weight}.*0 or more"):
@@ -76,7 +74,8 @@ def test_one_weight_is_above_zero(tmp_path):
 
 def test_fine_tuning_has_no_objective_to_set(tmp_path):
     arguments = FineTuningArguments(str(tmp_path), use_cpu=True)
-    assert (arguments.soft_target_weight, arguments.hard_target_weight, arguments.hidden_state_weight) == (0, 1, 0)
+    (stage,) = arguments.objective().stages
+    assert stage.objective.terms == (HardTargets(),)
     with pytest.raises(TypeError):
         FineTuningArguments(str(tmp_path), soft_target_weight=0.5)
 
@@ -128,8 +127,17 @@ def test_student_layers_are_a_number_or_a_list(given, num_layers, layers):
         ({"student_layers": "half"}, "'half', which is neither"),
         ({"student_layers": "0;2"}, "'0;2', which is neither"),
         ({"student_layers": 3, "student_name_or_path": "other"}, "two different students"),
-        ({"student_revision": "main"}, "student_name_or_path is not"),
-        ({"layer_selection": "middle"}, "'middle', which is no selection; use one of alternate, spaced, first, last"),
+        ({"student_layers": 3, "student_config_name_or_path": "other"}, "two different students"),
+        ({"student_name_or_path": "one", "student_config_name_or_path": "other"}, "two different students"),
+        ({"student_hidden_size": 16, "student_name_or_path": "other"}, "student_hidden_size is 16, which are two"),
+        ({"student_architecture": "distil", "student_config_name_or_path": "other"}, "'distil', which are two"),
+        ({"student_revision": "main"}, "student_name_or_path and student_config_name_or_path are not"),
+        ({"student_architecture": "rnn"}, "'rnn', which is no such choice; use one of same, distil"),
+        ({"student_init": "zeros"}, "'zeros', which is no such choice; use one of teacher, random"),
+        ({"student_init": "random", "student_name_or_path": "other"}, "would be thrown away"),
+        ({"student_intermediate_size": 0}, "student_intermediate_size is 0, which leaves nothing"),
+        ({"layer_selection": "middle"}, "'middle', which is no such choice; use one of alternate, spaced, first, la"),
+        ({"layer_selection": "last", "student_config_name_or_path": "other"}, "nothing to select"),
         ({"layer_selection": "last", "student_layers": [0, 2]}, "nothing to select"),
         ({"layer_selection": "last", "student_name_or_path": "other"}, "nothing to select"),
         ({"teacher_learning_rate": 0.0}, "teacher_learning_rate is 0.0"),

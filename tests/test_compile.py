@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, TrainerCallback
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
+from hf_distill.signal_needs import SignalNeeds
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -126,11 +127,13 @@ def test_hidden_states_through_aot_autograd(tmp_path):
     arguments = {"torch_compile": True, "torch_compile_backend": "aot_eager", "hidden_state_weight": 1.0}
     teacher = make_trainer(tmp_path, [], **arguments).teacher
     batch = PaddingCollator()(list(random_rows(3)))
-    answer = teacher(batch, with_hidden_state=True)
+    answer = teacher(batch, SignalNeeds(hidden_states=frozenset({0, 2})))
     with torch.no_grad():
         expected = tiny_bert(layers=2, seed=1)(**batch, output_hidden_states=True)
     torch.testing.assert_close(answer.dense_logits, expected.logits, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(answer.last_hidden_state, expected.hidden_states[-1], rtol=1e-5, atol=1e-5)
+    for layer, state in answer.hidden_states.items():
+        torch.testing.assert_close(state, expected.hidden_states[layer], rtol=1e-5, atol=1e-5)
+    assert set(answer.hidden_states) == {0, 2}
     assert teacher.model._compiled_call_impl is not None
     torch._dynamo.reset()
 

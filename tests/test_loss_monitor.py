@@ -26,7 +26,7 @@ def monitor_of(steps, first_step=1):
 
 def add(monitor, steps, first_step=1):
     for number, micro_batches in enumerate(steps, start=first_step):
-        monitor.start_step()
+        monitor.start_step(NAMES)
         for values in micro_batches:
             monitor.add(dict(zip(NAMES, map(torch.tensor, values), strict=True)), number)
 
@@ -53,7 +53,7 @@ def test_no_steps_no_averages(accelerator):
 
 def test_no_gradient_is_kept(accelerator):
     monitor = LossMonitor(("soft_target_loss",), torch.device("cpu"))
-    monitor.start_step()
+    monitor.start_step(monitor.names)
     monitor.add({"soft_target_loss": torch.ones((), requires_grad=True) * 2}, 1)
     assert not monitor._sums.requires_grad
 

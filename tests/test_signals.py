@@ -3,6 +3,7 @@ import torch
 from transformers.modeling_outputs import CausalLMOutput
 
 from hf_distill.errors import InputError
+from hf_distill.signal_needs import SignalNeeds
 from hf_distill.signals import MixedLogits, Signals, SparseLogits
 
 
@@ -29,11 +30,11 @@ def test_sparse_tokens_follow_the_classes_new_numbers():
 
 def test_logits_in_another_class_order():
     logits, states = random_logits(2, 3), random_logits(2, 4, 6)
-    signals = Signals(logits, states)
+    signals = Signals(logits, hidden_states={4: states})
     index = torch.tensor([1, 2, 0])
     expected = [[row[1], row[2], row[0]] for row in logits.tolist()]
     assert signals.in_class_order(index).logits.tolist() == expected
-    assert signals.in_class_order(index).last_hidden_state is states
+    assert signals.in_class_order(index).hidden_states[4] is states
     assert signals.in_class_order(None) is signals
     mixed = Signals(None, mixed=MixedLogits((logits, logits * 2), (0.5, 0.5))).in_class_order(index).mixed
     assert mixed.logits[0].tolist() == expected
@@ -42,8 +43,8 @@ def test_logits_in_another_class_order():
 
 def test_the_last_position_predicts_no_known_token():
     logits, states = random_logits(2, 4, 3), random_logits(2, 4, 6)
-    dense = Signals(logits, states).for_causal_prediction()
-    assert torch.equal(dense.logits, logits[:, :3]) and dense.last_hidden_state is states
+    dense = Signals(logits, hidden_states={4: states}).for_causal_prediction()
+    assert torch.equal(dense.logits, logits[:, :3]) and dense.hidden_states[4] is states
     sparse = sparse_logits(2, 4, 5, vocabulary=60)
     without_last = Signals(None, sparse=sparse).for_causal_prediction().sparse
     assert torch.equal(without_last.token_ids, sparse.token_ids[:, :3])
@@ -57,9 +58,15 @@ def test_a_models_answer_is_read_whatever_its_form():
     logits, states = random_logits(2, 3), random_logits(2, 4, 6)
     for output in (logits, (logits,), {"logits": logits}, CausalLMOutput(logits=logits)):
         signals = Signals.from_model_output(output)
-        assert signals.logits is logits and signals.last_hidden_state is None
+        assert signals.logits is logits and not signals.hidden_states
     output = CausalLMOutput(logits=logits, hidden_states=(states * 2, states))
-    assert Signals.from_model_output(output).last_hidden_state is states
+    assert not Signals.from_model_output(output).hidden_states
+    assert Signals.from_model_output(output, SignalNeeds(hidden_states=frozenset({1}))).hidden_states == {1: states}
+    with pytest.raises(InputError, match="asks for layer 2, and the model has 1 "):
+        Signals.from_model_output(output, SignalNeeds(hidden_states=frozenset({2})))
+    for without in (logits, (logits,), {"logits": logits}):
+        with pytest.raises(InputError, match="hidden_state_weight and contrast_weight at 0"):
+            Signals.from_model_output(without, SignalNeeds(hidden_states=frozenset({1})))
     with pytest.raises(InputError, match="start_logits and no `logits`"):
         Signals.from_model_output({"start_logits": logits})
 

@@ -177,10 +177,11 @@ def test_a_head_without_logits_is_refused(make_arguments):
         trainer.train()
 
 
-def test_unequal_widths_are_refused_before_training(make_arguments):
+def test_unequal_widths_are_projected(make_arguments):
     student, teacher = tiny_bert(layers=1, hidden_size=16), tiny_bert()
-    with pytest.raises(InputError, match="16 wide and the teacher's 32"):
-        DistillationTrainer(model=student, teacher_model=teacher, args=make_arguments(hidden_state_weight=0.1))
+    args = make_arguments(hidden_state_weight=0.1)
+    trainer = DistillationTrainer(model=student, teacher_model=teacher, args=args)
+    assert [tuple(weight.shape) for weight in trainer.projections.parameters] == [(32, 16), (32,)]
 
 
 def test_missing_labels_are_refused(make_arguments):

@@ -1,10 +1,29 @@
 """Which models a run starts from."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from hf_distill.errors import InputError
+from hf_distill.students.architectures import ARCHITECTURES
 from hf_distill.students.layer_selection import LAYER_SELECTIONS
+
+STUDENT_INITS = ("teacher", "random")
+CNN = "cnn"
+STUDENT_ARCHITECTURES = (*ARCHITECTURES, CNN)
+_CHOICES: dict[str, Collection[str]] = {
+    "layer_selection": LAYER_SELECTIONS,
+    "student_architecture": STUDENT_ARCHITECTURES,
+    "student_init": STUDENT_INITS,
+}
+_OF_TEACHER = {
+    "student_layers": None,
+    "student_architecture": "same",
+    "student_hidden_size": None,
+    "student_num_attention_heads": None,
+    "student_intermediate_size": None,
+}
+"""What describes a student made of its teacher, with the values that stand for unset."""
 
 
 @dataclass
@@ -65,8 +84,52 @@ class ModelArguments:
             "help": "Start from this checkpoint (folder, Hub id or package:...) instead of the teacher's layers."
         },
     )
+    student_config_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Build the student from this configuration alone (folder, Hub id or package:...), of any shape "
+            "and with random weights; with student_init teacher it takes the teacher's embeddings of the tokens that "
+            "both know. Without a tokenizer of its own it reads with the teacher's."
+        },
+    )
     student_revision: str | None = field(
         default=None, metadata={"help": "Branch, tag or commit of a student that comes from the Hub."}
+    )
+    student_architecture: str = field(
+        default="same",
+        metadata={
+            "help": "The class of a student made of the teacher's layers: the teacher's own (same), or the one in "
+            "which its family was distilled (distil: DistilBERT for a BERT; a RoBERTa stays one), which has no token "
+            "types; distil_folded adds the first of them to the positions, so that single texts lose nothing. "
+            "Or another one altogether: student_layers convolutions (unset, 6) over its token embeddings (cnn).",
+            "choices": list(STUDENT_ARCHITECTURES),
+        },
+    )
+    student_hidden_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Width of a student made of the teacher's layers, if smaller: the principal directions of the "
+            "teacher's hidden states on some training rows are kept. Of a cnn, its number of channels."
+        },
+    )
+    student_num_attention_heads: int | None = field(
+        default=None,
+        metadata={
+            "help": "Heads in each of its layers: those that matter most on some training rows. Unset, they follow "
+            "student_hidden_size where the head size is the width divided by the heads (BERT)."
+        },
+    )
+    student_intermediate_size: int | None = field(
+        default=None,
+        metadata={"help": "Feed-forward neurons in each of its layers: those that matter most on some training rows."},
+    )
+    student_init: str = field(
+        default="teacher",
+        metadata={
+            "help": "The student's first weights: the teacher's, as far as the student is made of them (teacher), or "
+            "drawn anew in the same shape (random).",
+            "choices": list(STUDENT_INITS),
+        },
     )
     baseline: bool = field(
         default=False,
@@ -84,11 +147,11 @@ class ModelArguments:
                 "give a folder or a Hub id."
             )
         self.student_layers = parse_student_layers(self.student_layers)
-        if self.layer_selection not in LAYER_SELECTIONS:
-            raise InputError(
-                f"layer_selection is {self.layer_selection!r}, which is no selection; "
-                f"use one of {', '.join(LAYER_SELECTIONS)}."
-            )
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}, which is no such choice; use one of {', '.join(known)}."
+                )
         self._check_one_student()
         self._check_several_teachers()
         for name in ("teacher_learning_rate", "teacher_num_train_epochs"):
@@ -97,22 +160,51 @@ class ModelArguments:
                 raise InputError(f"{name} is {value}, with which nothing can be learnt; use a number above 0.")
 
     def _check_one_student(self) -> None:
-        if self.student_name_or_path is None:
-            if self.student_revision is not None:
-                raise InputError(
-                    "student_revision is set but student_name_or_path is not, so there is nothing that it could be a "
-                    "revision of; set both or neither."
-                )
-        elif self.student_layers is not None:
+        named = {
+            name: getattr(self, name)
+            for name in ("student_name_or_path", "student_config_name_or_path")
+            if getattr(self, name) is not None
+        }
+        if not named and self.student_revision is not None:
             raise InputError(
-                f"student_layers is {self.student_layers} and student_name_or_path is {self.student_name_or_path!r}, "
-                "which are two different students; keep one of them."
+                "student_revision is set but student_name_or_path and student_config_name_or_path are not, so there "
+                "is nothing that it could be a revision of; set one of them too, or none."
             )
-        if self.layer_selection != "alternate" and (self.layers or self.student_name_or_path):
+        of_teacher = {name: getattr(self, name) for name, unset in _OF_TEACHER.items() if getattr(self, name) != unset}
+        settings = [f"{name} is {value!r}" for name, value in {**named, **of_teacher}.items()]
+        if named and len(settings) > 1:
+            raise InputError(f"{settings[0]} and {settings[1]}, which are two different students; keep one of them.")
+        if self.layer_selection != "alternate" and (self.layers or named):
             raise InputError(
                 f"layer_selection is {self.layer_selection!r} but the student's layers are already given, so there is "
                 "nothing to select; set student_layers to a number, or leave layer_selection out."
             )
+        if self.student_init == "random" and self.student_name_or_path is not None:
+            raise InputError(
+                f"student_init is 'random' and student_name_or_path is {self.student_name_or_path!r}, whose weights "
+                "would be thrown away; name it in student_config_name_or_path, or leave student_init out."
+            )
+        for name, value in self.student_widths.items():
+            if value < 1:
+                raise InputError(f"student_{name} is {value}, which leaves nothing; use a number from 1 up.")
+        if self.student_architecture == CNN:
+            self._check_cnn()
+
+    def _check_cnn(self) -> None:
+        """A convolution is none of the teacher's layers, and has neither heads nor a feed-forward part."""
+        unfit = {
+            "layer_selection": None if self.layer_selection == "alternate" else self.layer_selection,
+            "student_layers": self.layers,
+            "student_num_attention_heads": self.student_num_attention_heads,
+            "student_intermediate_size": self.student_intermediate_size,
+            "student_init": None if self.student_init == "teacher" else self.student_init,
+        }
+        for name, value in unfit.items():
+            if value is not None:
+                raise InputError(
+                    f"student_architecture is {CNN!r} and {name} is {value!r}, which says nothing of a convolutional "
+                    "network; leave it out, and set student_layers to a number of convolutions."
+                )
 
     def _check_several_teachers(self) -> None:
         teachers = len(self.teacher_names)
@@ -138,6 +230,13 @@ class ModelArguments:
         """The teachers, one or several."""
         names = self.teacher_name_or_path
         return [names] if isinstance(names, str) else names
+
+    @property
+    def student_widths(self) -> dict[str, int]:
+        """The widths asked of a student made of the teacher's layers, as `create_student` takes them."""
+        names = ("hidden_size", "num_attention_heads", "intermediate_size")
+        asked = {name: getattr(self, f"student_{name}") for name in names}
+        return {name: value for name, value in asked.items() if value is not None}
 
     @property
     def num_layers(self) -> int | None:

@@ -1,47 +1,20 @@
 """How a run trains."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import TrainingArguments
 
-from hf_distill.errors import InputError
+from hf_distill.arguments.objective_arguments import ObjectiveArguments
+from hf_distill.objectives import DistillationObjective, HardTargets, Stages
 
 
 @dataclass
-class DistillationTrainingArguments(TrainingArguments):
-    """How to distil: everything that `transformers.TrainingArguments` takes, and the weighted objective.
+class RunArguments(TrainingArguments):
+    """How to train: everything that `transformers.TrainingArguments` takes, with defaults that fit."""
 
-    The objective is ``hard_target_weight`` · task loss + ``soft_target_weight`` · T² · KL(teacher ‖ student) +
-    ``hidden_state_weight`` · cosine distance of the last hidden states.
+    _argument_group_name = "run"
 
-    Raises:
-        InputError: If the temperature or a weight is out of range.
-    """
-
-    _argument_group_name = "distillation"
-
-    temperature: float = field(
-        default=2.0,
-        metadata={
-            "help": "T, above 0: both models' scores are divided by it before they are compared, so that a higher "
-            "one shows more of how the teacher ranks the wrong answers."
-        },
-    )
-    soft_target_weight: float = field(
-        default=0.5, metadata={"help": "Weight of the teacher's soft targets (T² times the KL divergence); 0 or more."}
-    )
-    hard_target_weight: float = field(
-        default=0.5, metadata={"help": "Weight of the labels' own loss; 0 or more. At 0, no labels are needed."}
-    )
-    hidden_state_weight: float = field(
-        default=0.0,
-        metadata={
-            "help": "Weight of the cosine distance between the two models' last hidden states at attended positions; "
-            "0 or more."
-        },
-    )
     train_sampling_strategy: str = field(
         default="group_by_length",
         metadata={
@@ -86,22 +59,16 @@ class DistillationTrainingArguments(TrainingArguments):
         },
     )
 
+    def objective(self, label_smoothing: float = 0.0) -> Stages:
+        """What the student learns from: here, the labels alone.
+
+        Args:
+            label_smoothing: Of the hard targets.
+        """
+        return Stages.of(DistillationObjective([HardTargets(label_smoothing=label_smoothing)]))
+
     def __post_init__(self) -> None:
-        """Check the objective, then let `TrainingArguments` check and set up the rest."""
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise InputError(
-                f"temperature is {self.temperature}, and scores cannot be divided by that; use a number above 0, "
-                "usually 1 to 10."
-            )
-        weights = ("soft_target_weight", "hard_target_weight", "hidden_state_weight")
-        for name in weights:
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(
-                    f"{name} is {value}, which would push the student away from its target; use 0 or more."
-                )
-        if not any(getattr(self, name) for name in weights):
-            raise InputError(f"{', '.join(weights)} are all 0, so there is nothing to learn; set one of them above 0.")
+        """Let `TrainingArguments` check and set up."""
         self.resume_from_checkpoint = parse_resume(self.resume_from_checkpoint)
         super().__post_init__()
         if self.device.type == "cpu":
@@ -119,12 +86,23 @@ def parse_resume(value: str | bool | None) -> str | bool | None:
 
 
 @dataclass
-class FineTuningArguments(DistillationTrainingArguments):
-    """How to train on labels alone: the objective is the task's own loss, and nothing of it can be set."""
+class DistillationTrainingArguments(ObjectiveArguments, RunArguments):
+    """How to distil: everything that `transformers.TrainingArguments` takes, and the weighted objective.
 
-    _argument_group_name = "output folder"
+    Raises:
+        InputError: If the objective has a value out of range.
+    """
 
-    temperature: float = field(default=1.0, init=False)
-    soft_target_weight: float = field(default=0.0, init=False)
-    hard_target_weight: float = field(default=1.0, init=False)
-    hidden_state_weight: float = field(default=0.0, init=False)
+    _argument_group_name = "objective and training"
+
+    def __post_init__(self) -> None:
+        """Check the objective, then let `TrainingArguments` check and set up the rest."""
+        self.objective()
+        super().__post_init__()
+
+
+@dataclass
+class FineTuningArguments(RunArguments):
+    """How to train on labels alone."""
+
+    _argument_group_name = "training"

@@ -7,9 +7,10 @@ import copy
 import gc
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedModel
@@ -69,7 +70,7 @@ class Material:
     student: PreTrainedModel
     teacher: PreTrainedModel
     rows: Dataset
-    collator: DataCollatorWithPadding
+    collator: Callable[[list[dict[str, Any]]], Any]
     usual_collator: DataCollatorWithPadding
 
     def amount(self, epochs: int) -> Amount:
@@ -166,7 +167,7 @@ def _recipe(arguments: argparse.Namespace, folder: str) -> Recipe:
 
 
 def _ingredients(
-    material: Material, collator: DataCollatorWithPadding, arguments: argparse.Namespace, folder: Path
+    material: Material, collator: Callable[[list[dict[str, Any]]], Any], arguments: argparse.Namespace, folder: Path
 ) -> Ingredients:
     models = copy.deepcopy(material.student), copy.deepcopy(material.teacher)
     recipe = _recipe(arguments, str(folder / "output"))

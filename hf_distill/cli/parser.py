@@ -25,13 +25,16 @@ class ArgumentsParser(HfArgumentParser):
     It collects text; the types of the fields are applied later, to the file and the command line alike.
     """
 
-    def __init__(self, dataclass_types: Sequence[type], description: str | None = None):
+    def __init__(
+        self, dataclass_types: Sequence[type], description: str | None = None, command: str | None = None
+    ) -> None:
         """Add one option for each field, in groups by the class that it belongs to."""
         super().__init__(
             allow_abbrev=False,
             argument_default=SUPPRESS,
+            prog=command,
             usage="%(prog)s [FILE.yaml] [--key value ...]",
-            description=_introduction(description),
+            description=_introduction(description, command),
             formatter_class=lambda prog: RawDescriptionHelpFormatter(prog, max_help_position=8, width=110),
         )
         self.dataclass_types = [DataClassType(kind) for kind in dataclass_types]
@@ -115,13 +118,13 @@ def _group_title(kind: type) -> str:
     return title or f"everything else that {_package(kind)}.{kind.__name__} takes"
 
 
-def _introduction(description: str | None) -> str:
-    script = f"scripts/{Path(sys.argv[0]).name}"
+def _introduction(description: str | None, command: str | None) -> str:
+    command = command or f"accelerate launch scripts/{Path(sys.argv[0]).name}"
     return textwrap.dedent(f"""\
         {{description}}
         examples:
-          accelerate launch {script} FILE.yaml
-          accelerate launch {script} FILE.yaml --learning_rate 3e-5 --output_dir outputs/second
+          {command} FILE.yaml
+          {command} FILE.yaml --learning_rate 3e-5 --output_dir outputs/second
 
         Each key below can stand in FILE.yaml as `key: value` and on the command line as --key value, which wins.
         What is true or false is also written --key or --no_key; null gives back the default.""").format(

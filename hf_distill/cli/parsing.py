@@ -11,7 +11,10 @@ from hf_distill.errors import InputError, one_line
 
 
 def parse_arguments(
-    dataclass_types: Sequence[type], argv: Sequence[str] | None = None, description: str | None = None
+    dataclass_types: Sequence[type],
+    argv: Sequence[str] | None = None,
+    description: str | None = None,
+    command: str | None = None,
 ) -> tuple[Any, ...]:
     """Build one instance of each dataclass from ``[FILE.yaml] [--key value ...]``.
 
@@ -22,6 +25,7 @@ def parse_arguments(
         dataclass_types: Dataclasses whose field names do not overlap.
         argv: The arguments; None takes those of the process.
         description: What the script does, for ``--help``; shown as it is.
+        command: How it is called, for ``--help``; None for a script of ``scripts/``.
 
     Returns:
         The instances, in the order of their types.
@@ -34,7 +38,7 @@ def parse_arguments(
         model_args, data_args = parse_arguments([ModelArguments, DataArguments], ["sst2.yaml", "--baseline"])
         ```
     """
-    parser = ArgumentsParser(dataclass_types, description)
+    parser = ArgumentsParser(dataclass_types, description, command)
     argv = list(sys.argv[1:] if argv is None else argv)
     from_file = dict(read_yaml(argv.pop(0))) if argv and not argv[0].startswith("-") else {}
     for name, setting in from_file.items():

@@ -82,7 +82,9 @@ def _inputs(
     for name, model in models.items():
         dataset, collator = rows[name]
         chosen = np.linspace(0, len(dataset) - 1, batches * batch_size).round().astype(int)
-        examples = dataset.select(chosen).select_columns(input_columns(model, dataset)).to_list()
+        chosen_rows = dataset.select(chosen).select_columns(input_columns(model, dataset))
+        # One by one, since to_list would turn arrays of pixels into lists of numbers.
+        examples = [chosen_rows[index] for index in range(len(chosen_rows))]
         inputs[name] = [
             to_device(collator(examples[start : start + batch_size]), model.device)
             for start in range(0, len(examples), batch_size)

@@ -22,6 +22,7 @@ from hf_distill.evaluation.publishable import publishable_command, shortened_pat
 from hf_distill.evaluation.report import DistillationReport
 
 PIPELINE = "text-classification"
+WHAT_IS_CLASSIFIED = {PIPELINE: "texts", "image-classification": "images"}
 HUB_METRIC_NAMES = {"pearson": "pearsonr", "spearman": "spearmanr"}
 
 
@@ -33,6 +34,7 @@ def build_model_card(
     language: str | list[str] | None = None,
     license: str | None = None,
     command: Sequence[str] | None = None,
+    pipeline: str = PIPELINE,
 ) -> ModelCard:
     """Write the card from the report, with metadata that the Hub reads and checks nothing over the network.
 
@@ -47,6 +49,7 @@ def build_model_card(
         language: ISO 639 code(s) of the texts.
         license: As the Hub writes it, for instance ``apache-2.0``.
         command: The words that were typed to make the student; `publishable_command` takes paths and tokens away.
+        pipeline: What the student is for: one of ``WHAT_IS_CLASSIFIED``.
 
     Returns:
         The card; its ``save(folder / "README.md")`` writes it.
@@ -58,7 +61,7 @@ def build_model_card(
         _introduction(report),
         headline(report),
         "## How to use it",
-        _snippet(model_id, example),
+        _snippet(model_id, example, pipeline),
         "## Results",
         quality_table(report),
         agreement_text(report),
@@ -69,9 +72,9 @@ def build_model_card(
         settings_table(_origin(report)),
         *_training(report, command),
         "## Limitations",
-        _limitations(report),
+        _limitations(report, WHAT_IS_CLASSIFIED[pipeline]),
     ]
-    metadata = _metadata(report, name, language, license).to_yaml()
+    metadata = _metadata(report, name, language, license, pipeline).to_yaml()
     return ModelCard("\n\n".join([f"---\n{metadata}\n---", *sections]) + "\n")
 
 
@@ -81,16 +84,16 @@ def _without_folders(model_id: str) -> str:
 
 
 def _metadata(
-    report: DistillationReport, name: str, language: str | list[str] | None, license: str | None
+    report: DistillationReport, name: str, language: str | list[str] | None, license: str | None, pipeline: str
 ) -> ModelCardData:
     on_the_hub = report.teacher_revision is not None
-    results = _eval_results(report)
+    results = _eval_results(report, pipeline)
     dataset = report.data.get("dataset")
     return ModelCardData(
         language=language,
         license=license,
         library_name="transformers",
-        pipeline_tag=PIPELINE,
+        pipeline_tag=pipeline,
         tags=["distillation", "hf_distill", "generated_from_trainer"],
         base_model=report.teacher_name if on_the_hub else None,
         base_model_relation="finetune" if on_the_hub else None,
@@ -101,14 +104,14 @@ def _metadata(
     )
 
 
-def _eval_results(report: DistillationReport) -> list[EvalResult]:
+def _eval_results(report: DistillationReport, pipeline: str) -> list[EvalResult]:
     """The student's scores; an undefined one is left out."""
     dataset = report.data.get("dataset") or own_files(report) or report.task
     config = report.data.get("config")
     return [
         EvalResult(
-            task_type=PIPELINE,
-            task_name="Text Classification",
+            task_type=pipeline,
+            task_name=pipeline.replace("-", " ").title(),
             dataset_type=dataset,
             dataset_name=f"{dataset} {config}" if config else dataset,
             dataset_config=config,
@@ -136,11 +139,11 @@ def _introduction(report: DistillationReport) -> str:
     )
 
 
-def _snippet(model_id: str, example: str | dict[str, str]) -> str:
+def _snippet(model_id: str, example: str | dict[str, str], pipeline: str) -> str:
     return (
         "```python\n"
         "from transformers import pipeline\n\n"
-        f"classifier = pipeline({json.dumps(PIPELINE)}, model={json.dumps(model_id)})\n"
+        f"classifier = pipeline({json.dumps(pipeline)}, model={json.dumps(model_id)})\n"
         f"print(classifier({json.dumps(example, ensure_ascii=False)}))\n"
         "```"
     )
@@ -167,9 +170,9 @@ def _is_version(name: str) -> bool:
     return name not in ("device", "threads")
 
 
-def _limitations(report: DistillationReport) -> str:
+def _limitations(report: DistillationReport, rows: str) -> str:
     return (
-        f"The student was trained and measured on {task_text(report)} alone, so on other texts it may do worse than "
+        f"The student was trained and measured on {task_text(report)} alone, so on other {rows} it may do worse than "
         "its teacher by more than the table says. It learned from its teacher's predictions and repeats its errors "
         "and biases."
     )

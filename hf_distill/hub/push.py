@@ -20,6 +20,9 @@ logger = logging.get_logger(__name__)
 PUSHED_FILES = (
     "config.json",
     "generation_config.json",
+    "preprocessor_config.json",
+    "configuration_*.py",
+    "modeling_*.py",
     "model.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
@@ -36,7 +39,10 @@ PUSHED_FILES = (
     "README.md",
     "distillation_report.json",
 )
-"""What a student is made of. ``*.model`` are sentencepiece vocabularies (``spiece.model``, ``tokenizer.model`` …)."""
+"""What a student is made of, its own code included where transformers has none for it.
+
+``*.model`` are sentencepiece vocabularies (``spiece.model``, ``tokenizer.model`` …).
+"""
 
 PASSING_STATUS_CODES = (408, 429, 500, 502, 503, 504)
 

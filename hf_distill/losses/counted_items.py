@@ -24,6 +24,7 @@ class ItemCounts(NamedTuple):
 
     examples: Tensor
     targets: Tensor
+    answers: Tensor
     positions: Tensor
     predictions: Tensor
 
@@ -34,7 +35,10 @@ class CountedItems:
 
     Attributes:
         examples: ``(batch,)``.
-        targets: The shape of the labels, shifted for a causal language model; None without labels.
+        targets: The shape of the labels, shifted for a causal language model: where there is a label. None without
+            labels.
+        answers: The same shape: where the teacher's soft targets count. As ``targets``, and all of an example that has
+            no label where one label is due for each example: a teacher answers for it all the same.
         positions: ``(batch, sequence)``, the attended positions; None where a batch has no sequence of tokens.
         predictions: ``(batch, sequence)``, where the model predicts a token: as ``positions``, or one shorter for a
             causal language model.
@@ -42,13 +46,14 @@ class CountedItems:
 
     examples: Tensor
     targets: Tensor | None
+    answers: Tensor | None
     positions: Tensor | None
     predictions: Tensor | None
 
     def counts(self) -> ItemCounts:
         """How many of each there are; 0 for those that are None."""
         nothing = self.examples.new_zeros((), dtype=torch.long)
-        masks = (self.examples, self.targets, self.positions, self.predictions)
+        masks = (self.examples, self.targets, self.answers, self.positions, self.predictions)
         return ItemCounts(*(nothing if mask is None else mask.sum() for mask in masks))
 
 
@@ -59,7 +64,7 @@ def find_counted_items(
 
     Args:
         batch: The collated batch, on any device.
-        problem_type: Decides whether -100 is a missing label or a score.
+        problem_type: Decides whether -100 is a missing label or a score; a missing score is NaN.
         shifts_labels: The model predicts token i + 1 at position i.
         is_encoder_decoder: Positions are the decoder's.
     """
@@ -69,12 +74,12 @@ def find_counted_items(
     if examples is None:
         examples = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
 
-    targets = None
+    targets = answers = None
     if labels is not None:
         if shifts_labels:
             labels = labels[..., 1:]
-        is_score = problem_type is ProblemType.REGRESSION
-        targets = torch.ones_like(labels, dtype=torch.bool) if is_score else labels != IGNORE_INDEX
+        targets = has_label(labels, problem_type)
+        answers = (targets | _in_unlabelled_examples(targets, problem_type)) & _like(examples, targets)
         targets = targets & _like(examples, targets)
 
     positions = attended_positions(batch, is_encoder_decoder)
@@ -82,7 +87,21 @@ def find_counted_items(
     if positions is not None:
         positions = positions & _like(examples, positions)
         predictions = positions[:, :-1] & positions[:, 1:] if shifts_labels else positions
-    return CountedItems(examples, targets, positions, predictions)
+    return CountedItems(examples, targets, answers, positions, predictions)
+
+
+def has_label(labels: Tensor, problem_type: ProblemType) -> Tensor:
+    """Where there is a label: not -100, and for scores, of which -100 may be one, not NaN."""
+    return ~labels.isnan() if problem_type is ProblemType.REGRESSION else labels != IGNORE_INDEX
+
+
+def _in_unlabelled_examples(targets: Tensor, problem_type: ProblemType) -> Tensor:
+    """Where an example has no label at all, of tasks with one label, or one set of them, for each example."""
+    by_token = targets.dim() > 1 and problem_type is ProblemType.SINGLE_LABEL
+    if by_token or targets.dim() > 2:
+        return torch.zeros_like(targets)
+    labelled = targets if targets.dim() == 1 else targets.any(-1, keepdim=True)
+    return (~labelled).expand_as(targets)
 
 
 def attended_positions(batch: Mapping[str, Any], is_encoder_decoder: bool) -> Tensor | None:

@@ -15,16 +15,18 @@ def hard_target_loss(
     Args:
         logits: ``(..., num_classes)``; for regression ``(batch, 1)`` or ``(batch, num_outputs)``.
         labels: For classes ``(...)`` integers, -100 where a position has none; for several labels at once
-            ``(..., num_labels)`` floats between 0 and 1, -100 where one is unknown; for regression the scores.
+            ``(..., num_labels)`` floats between 0 and 1, -100 where one is unknown; for regression the scores, NaN
+            where one is unknown.
         problem_type: Which of the three losses.
         label_smoothing: Share of the target that is spread evenly over all classes (Szegedy et al. 2016,
             https://arxiv.org/abs/1512.00567, section 7); for exclusive classes only.
 
     Returns:
-        The shape of ``labels``, with 0 where the label is -100.
+        The shape of ``labels``, with 0 where there is no label.
     """
     if problem_type is ProblemType.REGRESSION:
-        return F.mse_loss(logits.reshape(labels.shape).float(), labels.float(), reduction="none")
+        scores = logits.reshape(labels.shape).float()
+        return F.mse_loss(scores, torch.where(labels.isnan(), scores.detach(), labels.float()), reduction="none")
     if problem_type is ProblemType.MULTI_LABEL:
         counted = labels != IGNORE_INDEX
         targets = torch.where(counted, labels, 0).float()

@@ -1,4 +1,4 @@
-"""A student made of some of its teacher's own layers."""
+"""A student made of its teacher's own weights: of some of the layers, and of some of what each layer holds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from tempfile import TemporaryDirectory
 
 from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hf_distill.errors import InputError
+from hf_distill.students.architectures import ARCHITECTURES
 from hf_distill.students.layer_places import find_carried_tables
 from hf_distill.students.layer_selection import select_layers
 from hf_distill.students.layer_stacks import LayerStack, build_skeleton, find_layer_stacks
+from hf_distill.students.narrowing import narrow
 from hf_distill.students.student_config import build_student_config
 from hf_distill.students.weight_copy import copy_weights
 
@@ -22,13 +25,19 @@ def create_student(
     num_layers: int | Mapping[str, int] | None = None,
     layers: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     layer_selection: str = "alternate",
+    *,
+    architecture: str = "same",
+    hidden_size: int | None = None,
+    num_attention_heads: int | None = None,
+    intermediate_size: int | None = None,
+    calibration: Mapping[str, Tensor] | None = None,
 ) -> PreTrainedModel:
-    """A smaller model of the teacher's class that starts from some of the teacher's layers.
+    """A smaller model that starts from some of the teacher's layers.
 
-    Everything outside the layers is copied too: embeddings, head, generation settings. The copies equal the
-    teacher's weights bit for bit and share no memory with them; the teacher stays as it is. The student is in eval
-    mode, as after ``from_pretrained``. Its configuration records in ``distilled_from_layers`` which layers it was
-    made from, such as ``{"bert.encoder.layer": [0, 2, 4]}``, always as indices into the first teacher.
+    Everything outside the layers is copied too: embeddings, head, generation settings. The copies share no memory with
+    the teacher and, unless the student is narrower, equal its weights bit for bit. The student is in eval mode. Its
+    configuration records in ``distilled_from_layers`` which layers it was made from, such as
+    ``{"bert.encoder.layer": [0, 2, 4]}``, always as indices into the first teacher.
 
     Args:
         teacher: Any model whose configuration counts its layers, whole and not quantised.
@@ -37,33 +46,52 @@ def create_student(
         layers: Exactly these layers, ascending; a list, or a list for each stack as in ``num_layers``.
         layer_selection: Which layers ``num_layers`` takes: ``alternate``, ``spaced``, ``first`` or ``last``, as
             ``select_layers`` explains.
+        architecture: ``same``, the teacher's class; ``distil``, the one in which its family was distilled:
+            DistilBERT's for a BERT (see ``to_distilbert``); ``distil_folded``, with its first token type kept.
+        hidden_size: The student's width, if smaller than the teacher's; see ``narrow`` for this and what follows.
+        num_attention_heads: Heads that each layer keeps; left out, they follow the width in models such as BERT.
+        intermediate_size: Feed-forward neurons that each layer keeps.
+        calibration: A batch with labels, as the teacher's forward takes it: tells what matters.
 
     Raises:
         InputError: The request does not fit the teacher, its layers are shared (ALBERT) or unequal (Swin), a layer
             would compute something else at its new place, or the teacher is quantised or not whole.
 
     Example:
-        >>> from transformers import BertConfig, BertForSequenceClassification
-        >>> config = BertConfig(num_hidden_layers=4, hidden_size=32, num_attention_heads=4)
-        >>> student = create_student(BertForSequenceClassification(config), layers=[0, 3])
-        >>> student.config.num_hidden_layers, student.config.distilled_from_layers
-        (2, {'bert.encoder.layer': [0, 3]})
+        >>> from transformers import BertConfig, BertModel
+        >>> teacher = BertModel(BertConfig(num_hidden_layers=4, hidden_size=32, num_attention_heads=4))
+        >>> create_student(teacher, layers=[0, 3]).config.distilled_from_layers
+        {'encoder.layer': [0, 3]}
     """
     _check_teacher(teacher)
+    if architecture not in ARCHITECTURES:
+        raise InputError(f"architecture={architecture!r} is not known; choose one of {', '.join(ARCHITECTURES)}")
+    widths = (hidden_size, num_attention_heads, intermediate_size)
+    if widths != (None, None, None) or calibration is not None:
+        teacher = narrow(teacher, *widths, calibration)
+    return ARCHITECTURES[architecture](_keep_layers(teacher, num_layers, layers, layer_selection)).eval()
+
+
+def _keep_layers(
+    teacher: PreTrainedModel,
+    num_layers: int | Mapping[str, int] | None,
+    layers: Sequence[int] | Mapping[str, Sequence[int]] | None,
+    layer_selection: str,
+) -> PreTrainedModel:
     kept_layers = _choose_layers(find_layer_stacks(teacher), num_layers, layers, layer_selection)
     config = build_student_config(teacher, kept_layers)
     teacher_skeleton = build_skeleton(type(teacher), copy.deepcopy(teacher.config))
-    _refuse_other_weights(teacher, teacher_skeleton)
     reloaded_skeleton = build_skeleton(type(teacher), _reloaded(config))
     carried_tables = find_carried_tables(teacher_skeleton, reloaded_skeleton, kept_layers)
     student = build_skeleton(type(teacher), config)
     copy_weights(teacher, student, lambda name: _origin(name, kept_layers, carried_tables))
     if teacher.can_generate():
         student.generation_config = copy.deepcopy(teacher.generation_config)
-    return student.eval()
+    return student
 
 
 def _check_teacher(teacher: PreTrainedModel) -> None:
+    """Refuses what is no whole model of transformers."""
     if not isinstance(teacher, PreTrainedModel):
         raise InputError(
             f"the teacher is a {type(teacher).__name__}, not a Transformers model, so its layers cannot be found; "
@@ -79,10 +107,12 @@ def _check_teacher(teacher: PreTrainedModel) -> None:
             "some of the teacher's weights are not in memory (offloaded by device_map), so they cannot be copied; "
             "load the teacher on the CPU or on one device to create the student"
         )
+    _refuse_other_weights(teacher)
 
 
-def _refuse_other_weights(teacher: PreTrainedModel, skeleton: PreTrainedModel) -> None:
+def _refuse_other_weights(teacher: PreTrainedModel) -> None:
     """Refuses a teacher whose weights are not those that its configuration calls for."""
+    skeleton = build_skeleton(type(teacher), copy.deepcopy(teacher.config))
     held, expected = (
         {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} for model in (teacher, skeleton)
     )

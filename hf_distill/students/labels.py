@@ -38,7 +38,13 @@ def reorder_labels(model: PreTrainedModel, label_names: Sequence[str]) -> None:
     order = _order_of(label_names, [name for _, name in sorted((model.config.id2label or {}).items())])
     if order != sorted(order):
         tensors = model.state_dict(keep_vars=True)
-        dimensions = {id(tensors[name]): (tensors[name], axis) for name, axis in _label_axes(model).items()}
+        axes = find_label_axes(model)
+        if not axes:
+            raise InputError(
+                f"{type(model).__name__} has no classification head, so it has no classes to renumber; "
+                "load the model with AutoModelForSequenceClassification or another class with a head"
+            )
+        dimensions = {id(tensors[name]): (tensors[name], axis) for name, axis in axes.items()}
         with torch.no_grad():
             for tensor, axis in dimensions.values():
                 tensor.copy_(tensor.index_select(axis, torch.tensor(order, device=tensor.device)))
@@ -62,8 +68,12 @@ def _order_of(label_names: Sequence[str], current_names: Sequence[str]) -> list[
     return [current.index(name) for name in wanted]
 
 
-def _label_axes(model: PreTrainedModel) -> dict[str, int]:
-    """For each tensor with one entry per class, the axis of the classes: the one that grows with ``num_labels``."""
+def find_label_axes(model: PreTrainedModel) -> dict[str, int]:
+    """For each tensor with one entry per class, the axis of the classes: the one that grows with ``num_labels``.
+
+    Raises:
+        InputError: A tensor grows with them in another way.
+    """
     config, wider_config = copy.deepcopy(model.config), copy.deepcopy(model.config)
     num_labels = len(config.id2label or {})
     wider_config.num_labels = num_labels + 1
@@ -80,9 +90,4 @@ def _label_axes(model: PreTrainedModel) -> dict[str, int]:
                 f"{name} in {type(model).__name__} does not hold one row for each class, so the classes cannot be "
                 "renumbered; train the student with the labels in the model's own order"
             )
-    if not axes:
-        raise InputError(
-            f"{type(model).__name__} has no classification head, so it has no classes to renumber; "
-            "load the model with AutoModelForSequenceClassification or another class with a head"
-        )
     return axes

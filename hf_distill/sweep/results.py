@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_distill.atomic_file import unfinished, write_atomically
+from hf_distill.atomic_file import write_atomically
 from hf_distill.sweep.search_space import Range
 from hf_distill.sweep.trial import Trial, accuracy_standard_error, best_of
 
@@ -77,15 +76,14 @@ class SweepResults:
 
     def save(self, folder: Path) -> None:
         """Write `sweep.json`, `sweep.md` and `sweep.png`; each appears whole or not at all."""
+        from hf_distill.saved_figure import save_figure
         from hf_distill.sweep.plot import sweep_figure
         from hf_distill.sweep.table import sweep_table
 
         as_json = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / RESULTS_JSON, as_json + "\n")
         write_atomically(folder / RESULTS_TABLE, sweep_table(self))
-        plot = folder / RESULTS_PLOT
-        sweep_figure(self).savefig(unfinished(plot), format="png", dpi=150)
-        os.replace(unfinished(plot), plot)
+        save_figure(sweep_figure(self), folder / RESULTS_PLOT)
 
 
 def training_values(searched: dict[str, float]) -> dict[str, float]:

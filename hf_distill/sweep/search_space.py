@@ -41,7 +41,10 @@ def search_space(sweep: SweepArguments) -> dict[str, Range]:
 
 def own_values(args: DistillationTrainingArguments, space: dict[str, Range]) -> dict[str, float] | None:
     """The values that the arguments themselves have; None if they lie outside of what is searched."""
-    if not math.isclose(args.soft_target_weight + args.hard_target_weight, 1):
+    soft, hard = args.soft_target_weight, args.hard_target_weight
+    if isinstance(soft, dict) or isinstance(hard, dict) or isinstance(args.temperature, dict):
+        return None
+    if not math.isclose(soft + hard, 1):
         return None
     values = {name: float(getattr(args, name)) for name in space}
     return values if all(space[name].low <= value <= space[name].high for name, value in values.items()) else None

@@ -8,7 +8,6 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -22,8 +21,13 @@ from hf_distill.arguments import (
     TeacherCacheArguments,
 )
 from hf_distill.errors import InputError
+from hf_distill.many_students import (
+    changes_for_trial,
+    check_many_students,
+    require_packages,
+    train_and_score,
+)
 from hf_distill.several_processes import decided_by_main
-from hf_distill.sweep.extra import require_sweep_extra
 from hf_distill.sweep.results import RESULTS_JSON, RESULTS_PLOT, RESULTS_TABLE, SweepResults, training_values
 from hf_distill.sweep.search_space import own_values, search_space
 from hf_distill.sweep.settings import check_same_sweep, sweep_settings
@@ -31,7 +35,6 @@ from hf_distill.sweep.table import shown_score
 from hf_distill.sweep.trial import Trial
 from hf_distill.tasks.task import REGRESSION
 from hf_distill.workflow.distillation_run import DistillationRun
-from hf_distill.workflow.training import train
 
 logger = logging.get_logger(__name__)
 
@@ -65,8 +68,8 @@ class SweepRun:
         args: DistillationTrainingArguments,
         sweep: SweepArguments,
     ) -> None:
-        require_sweep_extra()
-        _check_arguments(args, cache)
+        require_packages("A sweep", ("optuna", "matplotlib"))
+        check_many_students("a sweep", args, cache)
         if models.baseline:
             logger.warning("A sweep trains no baseline: a soft_target_weight of 0 is a student without its teacher.")
             models = dataclasses.replace(models, baseline=False)
@@ -188,22 +191,13 @@ class SweepRun:
 
     def _train_and_score(self, number: int, values: dict[str, float], seed: int) -> float:
         student = copy.deepcopy(self.run.student)
-        args = self._trial_args(number, values, seed)
-        trainer = train(student, args, self.run.training_data, self.run.tokenizer, self.run.teacher)
-        score = trainer.evaluate(self._eval_rows)[f"eval_{self.results.metric}"]
-        trainer.accelerator.free_memory()
-        return float(score)
-
-    def _trial_args(self, number: int, values: dict[str, float], seed: int) -> DistillationTrainingArguments:
-        changes: dict[str, Any] = {
-            **training_values(values),
-            "seed": seed,
-            "output_dir": str(self._student_folder(number, seed)),
-            "resume_from_checkpoint": None,
-        }
-        if not self.args.load_best_model_at_end:
-            changes |= {"save_strategy": "no", "eval_strategy": "no"}
-        return dataclasses.replace(self.args, **changes)
+        changes = {**training_values(values), **changes_for_trial(self.args, self._student_folder(number, seed), seed)}
+        args = dataclasses.replace(self.args, **changes)
+        run, metric = self.run, self.results.metric
+        trained = train_and_score(
+            student, args, run.training_data, run.tokenizer, run.teacher, self._eval_rows, metric
+        )
+        return trained.score
 
     def _student_folder(self, number: int, seed: int) -> Path:
         return self.folder / _TRIAL_FOLDER.format(number) / f"seed-{seed}"
@@ -214,21 +208,3 @@ class SweepRun:
         best = self.results.best
         record = f"; best so far {best.score:.4f} (trial {best.number})" if best is not None else ""
         return f"Trial {trial.number} of {self.sweep.n_trials}: {shown}: {outcome} in {trial.seconds:.1f} s{record}"
-
-
-def _check_arguments(args: DistillationTrainingArguments, cache: TeacherCacheArguments) -> None:
-    if cache.teacher_cache_dir == "false":
-        raise InputError(
-            "teacher_cache_dir is false, and in a sweep the teacher answers once for all trials; leave it out, or "
-            "name a folder."
-        )
-    if args.push_to_hub:
-        raise InputError(
-            "push_to_hub is set, and a sweep ends without a report and a card to push; distil once more with the best "
-            "values, and push that."
-        )
-    if isinstance(args.resume_from_checkpoint, str):
-        raise InputError(
-            f"resume_from_checkpoint is {args.resume_from_checkpoint!r}, and a sweep goes on from its own trials and "
-            "not from a checkpoint; write --resume_from_checkpoint alone."
-        )

@@ -26,11 +26,11 @@ _LABELS = ("label", "labels")
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that are read; `text_pair` is None for single texts."""
+    """Names of the columns that are read; `text_pair` is None for single texts, `label` for rows without one."""
 
     text: str
     text_pair: str | None
-    label: str
+    label: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -55,11 +55,8 @@ def choose_columns(arguments: DataArguments, available: Sequence[str], origin: s
     Raises:
         InputError: If a column that was asked for is missing, or no conventional name fits.
     """
-    text, pair, label = arguments.text_column, arguments.text_pair_column, arguments.label_column
-    if text is None:
-        if pair is not None:
-            raise InputError("text_pair_column is set but text_column is not, and a pair needs both; set text_column.")
-        text, pair = _conventional_texts(available, origin)
+    text, pair = choose_texts(arguments, available, origin)
+    label = arguments.label_column
     if label is None:
         label = next((name for name in _LABELS if name in available), None)
         if label is None:
@@ -75,10 +72,35 @@ def choose_columns(arguments: DataArguments, available: Sequence[str], origin: s
     return columns
 
 
-def _conventional_texts(available: Sequence[str], origin: str) -> tuple[str, str | None]:
+def choose_texts(
+    arguments: DataArguments, available: Sequence[str], origin: str, has_pairs: bool | None = None
+) -> tuple[str, str | None]:
+    """The columns of the text and of the second text, as asked for or else by conventional names.
+
+    Args:
+        arguments: ``text_column`` and ``text_pair_column``.
+        available: The columns there are.
+        origin: What has them, for messages.
+        has_pairs: Whether conventional names are to be those of pairs; None for whatever is there.
+
+    Raises:
+        InputError: If only the second one was asked for, or no conventional name fits.
+    """
+    text, pair = arguments.text_column, arguments.text_pair_column
+    if text is not None:
+        return text, pair
+    if pair is not None:
+        raise InputError("text_pair_column is set but text_column is not, and a pair needs both; set text_column.")
+    return _conventional_texts(available, origin, has_pairs)
+
+
+def _conventional_texts(available: Sequence[str], origin: str, has_pairs: bool | None) -> tuple[str, str | None]:
     for text, pair in _TEXTS:
-        if text in available and (pair is None or pair in available):
+        is_wanted = has_pairs is None or has_pairs == (pair is not None)
+        if is_wanted and text in available and (pair is None or pair in available):
             return text, pair
+    if has_pairs:
+        raise InputError(_missing("no two columns named as pairs of texts are", available, origin, "text_pair_column"))
     raise InputError(_missing("no column named text or sentence", available, origin, "text_column"))
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from hf_distill.arguments import DataArguments
 from hf_distill.errors import InputError
 from hf_distill.tasks.columns import Columns, choose_columns
 from hf_distill.tasks.labels import infer_scheme
 from hf_distill.tasks.split import Split
-from hf_distill.tasks.tables import read_table
-from hf_distill.tasks.task import Task, default_metrics, to_dataset
+from hf_distill.tasks.tables import read_table, read_text
+from hf_distill.tasks.task import Task, default_metrics, texts_only, to_dataset
+from hf_distill.tasks.unlabelled import separate_unlabelled
 
 
-def load_files(arguments: DataArguments) -> Task:
+def load_files(arguments: DataArguments, with_unlabelled: bool = False) -> Task:
     """Load a task from a file to learn from and a file to compare on.
 
     Args:
         arguments: ``train_file``, ``validation_file`` and the columns.
+        with_unlabelled: Put training rows with an empty label aside, instead of refusing them.
 
     Raises:
         InputError: If a file is missing, malformed or not text, a column is missing, a text is empty, or a label is
@@ -34,6 +35,9 @@ def load_files(arguments: DataArguments) -> Task:
     validation_path = Path(arguments.validation_file).expanduser()
     columns, train = _read(train_path, arguments)
     _, validation = _read(validation_path, arguments, columns)
+    unlabelled = None
+    if with_unlabelled:
+        train, unlabelled = separate_unlabelled(train)
     scheme = infer_scheme(train)
     rows = [to_dataset(split, scheme.encode(split), scheme.problem_type) for split in (train, validation)]
     metrics = default_metrics(scheme.problem_type)
@@ -46,6 +50,7 @@ def load_files(arguments: DataArguments) -> Task:
         metrics=metrics,
         primary_metric=metrics[0],
         source={"files": [train_path.name, validation_path.name]},
+        unlabelled=texts_only(unlabelled) if unlabelled else None,
     )
 
 
@@ -59,16 +64,7 @@ def _read(path: Path, arguments: DataArguments, columns: Columns | None = None) 
     columns.check(list(first[1]), str(path))
     split = Split(str(path), has_pairs=columns.text_pair is not None)
     for number, row in chain([first], rows):
-        text = _text(path, number, row, columns.text)
-        pair = None if columns.text_pair is None else _text(path, number, row, columns.text_pair)
-        split.add(number, text, pair, row.get(columns.label))
+        text = read_text(path, number, row, columns.text)
+        pair = None if columns.text_pair is None else read_text(path, number, row, columns.text_pair)
+        split.add(number, text, pair, row.get(str(columns.label)))
     return columns, split
-
-
-def _text(path: Path, number: int, row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
-    if value is None or value == "" or (isinstance(value, str) and not value.strip()):
-        raise InputError(f"{path}, line {number}: {column!r} is empty, so there is no text; add it or remove the row.")
-    if not isinstance(value, str):
-        raise InputError(f"{path}, line {number}: {column!r} is {value!r}, which is no text; put it in quotes.")
-    return value

@@ -6,7 +6,7 @@ Wang et al. 2019, https://arxiv.org/abs/1804.07461.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -17,7 +17,8 @@ from hf_distill.tasks.hub import load_hub_splits, read_hub_split
 from hf_distill.tasks.labels import LabelScheme, class_names
 from hf_distill.tasks.split import Split
 from hf_distill.tasks.tables import read_tab_separated
-from hf_distill.tasks.task import REGRESSION, Task, to_dataset
+from hf_distill.tasks.task import REGRESSION, Task, texts_only, to_dataset
+from hf_distill.tasks.unlabelled import check_unlabelled_split
 
 HUB_DATASET = "nyu-mll/glue"
 
@@ -111,50 +112,68 @@ def normalise(name: str) -> str:
     return name.strip().lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def load_glue(name: str, data_dir: str | None) -> Task:
+def load_glue(name: str, data_dir: str | None, unlabelled_split: str | None = None) -> Task:
     """Load one task of GLUE.
 
     Args:
         name: A key of `GLUE_TASKS`.
         data_dir: A folder with GLUE's TSV files: the one that holds ``SST-2``, ``CoLA``, ..., or the task's own. None
             for the Hub.
+        unlabelled_split: Of the Hub's data set, or the stem of a TSV file; its labels are not read.
 
     Raises:
         InputError: If the data is missing or not in GLUE's layout, or the Hub cannot be reached.
     """
     task = GLUE_TASKS[name]
-    train, evaluation, files = _from_hub(name, task) if data_dir is None else _from_files(name, task, Path(data_dir))
+    if unlabelled_split is not None:
+        check_unlabelled_split(unlabelled_split, [part for parts in task.dev_files for part in parts])
+    read = _from_hub if data_dir is None else _from_files
+    rows, unlabelled, files = read(name, task, data_dir, unlabelled_split)
     return Task(
         name=name,
-        train=train,
-        evaluation=evaluation,
+        train=rows.pop("train"),
+        evaluation=rows,
         label_names=task.label_names,
         problem_type=task.scheme.problem_type,
         metrics=task.metrics,
         primary_metric=task.primary_metric,
         source={"dataset": HUB_DATASET, "config": name, **({"files": files} if files else {})},
+        unlabelled=unlabelled,
     )
 
 
-def _from_hub(name: str, task: GlueTask) -> tuple[Dataset, dict[str, Dataset], list[str]]:
+_Read = tuple[dict[str, Dataset], Dataset | None, list[str]]
+"""Labelled rows by split, those without a label, and the names of the files."""
+
+
+def _from_hub(name: str, task: GlueTask, data_dir: str | None, unlabelled_split: str | None) -> _Read:
     remedy = "download GLUE's TSV files and give their folder as data_dir"
     splits = load_hub_splits(HUB_DATASET, name, remedy)
     rows = {}
     for split in ("train", *(split for split, _ in task.dev_files)):
         read = read_hub_split(splits, split, HUB_DATASET, task.columns)
         rows[split] = to_dataset(read, task.scheme.encode(read), task.scheme.problem_type)
-    return rows.pop("train"), rows, []
+    if unlabelled_split is None:
+        return rows, None, []
+    columns = replace(task.columns, label=None)
+    return rows, texts_only(read_hub_split(splits, unlabelled_split, HUB_DATASET, columns)), []
 
 
-def _from_files(name: str, task: GlueTask, data_dir: Path) -> tuple[Dataset, dict[str, Dataset], list[str]]:
-    folder = _find_folder(name, data_dir.expanduser())
-    rows, files = {}, []
+def _from_files(name: str, task: GlueTask, data_dir: str | None, unlabelled_split: str | None) -> _Read:
+    folder = _find_folder(name, Path(str(data_dir)).expanduser())
+    rows: dict[str, Dataset] = {}
+    files = []
     for split, stem in (("train", "train"), *task.dev_files):
         path = folder / f"{stem}.tsv"
         read = _read_file(path, task)
         rows[split] = to_dataset(read, task.file_scheme.encode(read), task.scheme.problem_type)
         files.append(path.name)
-    return rows.pop("train"), rows, files
+    if unlabelled_split is None:
+        return rows, None, files
+    path = folder / f"{unlabelled_split}.tsv"
+    # The files to be answered have a header also where those with labels have none.
+    texts = replace(task, header=None, file_columns=replace(task.file_columns, label=None))
+    return rows, texts_only(_read_file(path, texts)), [*files, path.name]
 
 
 def _find_folder(name: str, data_dir: Path) -> Path:
@@ -178,16 +197,18 @@ def _read_file(path: Path, task: GlueTask) -> Split:
     """Read one TSV file of GLUE as it is: quotes are text, and the few rows of QQP that are broken are left out."""
     lines = read_tab_separated(path)
     header = list(task.header or _header(path, task, lines))
-    text, label = header.index(task.file_columns.text), header.index(task.file_columns.label)
-    pair = None if task.file_columns.text_pair is None else header.index(task.file_columns.text_pair)
+    text, pair, label = (
+        None if name is None else header.index(name)
+        for name in (task.file_columns.text, task.file_columns.text_pair, task.file_columns.label)
+    )
     split = Split(str(path), has_pairs=pair is not None)
     dropped = []
     for number, fields in lines:
         whole = len(fields) == len(header)
-        wanted = [fields[column] for column in (text, label, pair) if column is not None] if whole else []
+        values = [None if column is None else fields[column] for column in (text, pair, label)] if whole else []
         # MNLI writes "-" where the annotators did not agree on a label.
-        if whole and all(field.strip() for field in wanted) and fields[label] != "-":
-            split.add(number, fields[text], None if pair is None else fields[pair], fields[label])
+        if whole and all(value is None or value.strip() for value in values) and values[2] != "-":
+            split.add(number, str(values[0]), *values[1:])
         else:
             dropped.append(number)
     if not len(split):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetsError
 from transformers.utils import logging
 
@@ -14,12 +15,13 @@ from hf_distill.errors import InputError
 from hf_distill.tasks.columns import Columns, choose_columns
 from hf_distill.tasks.labels import LabelScheme, class_names, infer_scheme
 from hf_distill.tasks.split import Split
-from hf_distill.tasks.task import MULTI_LABEL, Task, default_metrics, to_dataset
+from hf_distill.tasks.task import MULTI_LABEL, Task, default_metrics, texts_only, to_dataset
+from hf_distill.tasks.unlabelled import check_unlabelled_split, separate_unlabelled
 
 logger = logging.get_logger(__name__)
 
 
-def load_hub_dataset(arguments: DataArguments) -> Task:
+def load_hub_dataset(arguments: DataArguments, with_unlabelled: bool = False) -> Task:
     """Load any data set that has a column of texts and one of labels.
 
     The split ``train`` is learnt from. Those whose names start with ``valid`` or ``dev`` are compared on, or else
@@ -27,7 +29,8 @@ def load_hub_dataset(arguments: DataArguments) -> Task:
     own where it has not.
 
     Args:
-        arguments: ``dataset_name``, ``dataset_config_name`` and the columns.
+        arguments: ``dataset_name``, ``dataset_config_name``, ``unlabelled_split`` and the columns.
+        with_unlabelled: Put training rows without a label aside, instead of refusing them.
 
     Raises:
         InputError: If the data set cannot be reached, or a split, column or label is missing or cannot be read.
@@ -42,7 +45,16 @@ def load_hub_dataset(arguments: DataArguments) -> Task:
     evaluation_names = _evaluation_names(name, splits)
     columns = choose_columns(arguments, splits["train"].column_names, f"{name}, split train")
     rows = {split: read_hub_split(splits, split, name, columns) for split in ("train", *evaluation_names)}
+    unlabelled = []
+    if with_unlabelled:
+        _forget_negative_classes(splits["train"], columns, rows["train"])
+        rows["train"], without = separate_unlabelled(rows["train"])
+        unlabelled = [without] if len(without) else []
     scheme = _named_scheme(splits["train"], columns, rows) or infer_scheme(rows["train"])
+    if arguments.unlabelled_split is not None:
+        check_unlabelled_split(arguments.unlabelled_split, evaluation_names)
+        texts = replace(columns, label=None)
+        unlabelled.append(read_hub_split(splits, arguments.unlabelled_split, name, texts))
     encoded = {split: to_dataset(read, scheme.encode(read), scheme.problem_type) for split, read in rows.items()}
     metrics = default_metrics(scheme.problem_type)
     local = Path(name).is_dir()
@@ -55,7 +67,8 @@ def load_hub_dataset(arguments: DataArguments) -> Task:
         problem_type=scheme.problem_type,
         metrics=metrics,
         primary_metric=metrics[0],
-        source={**source, "splits": list(rows)},
+        source={**source, "splits": [*rows, *filter(None, [arguments.unlabelled_split])]},
+        unlabelled=concatenate_datasets([texts_only(split) for split in unlabelled]) if unlabelled else None,
     )
 
 
@@ -85,7 +98,7 @@ def _first_line(error: Exception) -> str:
 
 
 def read_hub_split(splits: DatasetDict, split_name: str, name: str, columns: Columns) -> Split:
-    """Take texts and labels out of one split, leaving out rows without text.
+    """Take texts and labels, where columns name one, out of one split, leaving out rows without text.
 
     Raises:
         InputError: If the split or a column is missing, or no row is left.
@@ -97,8 +110,9 @@ def read_hub_split(splits: DatasetDict, split_name: str, name: str, columns: Col
     rows = splits[split_name].select_columns(columns.names)[:]
     split = Split(origin, has_pairs=columns.text_pair is not None, unit="row")
     pairs = rows[columns.text_pair] if columns.text_pair is not None else [None] * len(rows[columns.text])
+    labels = rows[columns.label] if columns.label is not None else [None] * len(pairs)
     dropped = []
-    for number, (text, pair, label) in enumerate(zip(rows[columns.text], pairs, rows[columns.label], strict=True)):
+    for number, (text, pair, label) in enumerate(zip(rows[columns.text], pairs, labels, strict=True)):
         texts = [text] if columns.text_pair is None else [text, pair]
         if any(value is not None and not isinstance(value, str) for value in texts):
             raise InputError(
@@ -123,6 +137,12 @@ def _evaluation_names(name: str, splits: DatasetDict) -> list[str]:
             "as train_file and validation_file."
         )
     return names
+
+
+def _forget_negative_classes(train: Dataset, columns: Columns, rows: Split) -> None:
+    """Data sets with named classes write -1 where a row has none."""
+    if isinstance(train.features[columns.label], ClassLabel):
+        rows.labels = [None if label == -1 else label for label in rows.labels]
 
 
 def _named_scheme(train: Dataset, columns: Columns, rows: dict[str, Split]) -> LabelScheme | None:

@@ -89,6 +89,12 @@ def class_names(names: list[str]) -> LabelScheme:
     return LabelScheme(SINGLE_LABEL, names, {position: position for position in range(len(names))})
 
 
+def is_missing(label: Any) -> bool:
+    """Whether there is no label: None, NaN, or nothing but blanks. An empty list is one: that no label is on."""
+    text = label.strip() if isinstance(label, str) else label
+    return text is None or text == "" or (isinstance(text, str) and text.lower() == "nan") or text != text
+
+
 def read_label(split: Split, index: int) -> tuple[str, Any]:
     """Tell the kind of one label: ``"integer"``, ``"decimal"``, ``"word"`` or ``"list"``, and its value.
 
@@ -99,7 +105,7 @@ def read_label(split: Split, index: int) -> tuple[str, Any]:
     """
     label = split.labels[index]
     text = label.strip() if isinstance(label, str) else label
-    if text is None or text == "" or (isinstance(text, str) and text.lower() == "nan") or text != text:
+    if is_missing(label):
         raise InputError(f"{split.place(index)}: the label is missing; fill it in or remove the row.")
     if isinstance(text, list) and all(isinstance(element, (str, int, float)) for element in text):
         return "list", text

@@ -14,14 +14,15 @@ from hf_distill.tasks.hub import load_hub_dataset
 from hf_distill.tasks.rotten_tomatoes import load_rotten_tomatoes
 from hf_distill.tasks.subset import fingerprint, take_subset
 from hf_distill.tasks.task import Task
+from hf_distill.tasks.unlabelled import gather_unlabelled, refuse_unlabelled
 
 TASK_NAMES = (*GLUE_TASKS, "rotten_tomatoes")
 
 _COLUMN_OPTIONS = ("text_column", "text_pair_column", "label_column")
-_OPTIONS = ("dataset_config_name", "data_dir", "validation_file", *_COLUMN_OPTIONS)
+_OPTIONS = ("dataset_config_name", "data_dir", "validation_file", "unlabelled_split", *_COLUMN_OPTIONS)
 
 
-def load_task(arguments: DataArguments) -> Task:
+def load_task(arguments: DataArguments, with_unlabelled: bool = False) -> Task:
     """Load the rows to learn from and to compare on.
 
     They come from a task known by name, a data set of the Hub, or files, whichever of ``task_name``, ``dataset_name``
@@ -30,6 +31,7 @@ def load_task(arguments: DataArguments) -> Task:
 
     Args:
         arguments: Which rows, see `hf_distill.arguments.DataArguments`.
+        with_unlabelled: There is a teacher to learn rows without a label from; else they are refused.
 
     Returns:
         The task; its ``source`` tells where the rows came from, how many were used, and their fingerprint.
@@ -41,39 +43,47 @@ def load_task(arguments: DataArguments) -> Task:
     Example:
         >>> task = load_task(DataArguments(task_name="rotten_tomatoes", max_train_samples=1000))
     """
-    task = _load_all_rows(arguments)
+    if not with_unlabelled:
+        refuse_unlabelled(arguments)
+    task = _load_all_rows(arguments, with_unlabelled)
+    glue = GLUE_TASKS.get(task.name) if arguments.task_name is not None else None
+    known_columns = () if glue is None else (glue.file_columns, glue.columns)
+    all_unlabelled = gather_unlabelled(arguments, task, known_columns)
+    unlabelled = None if all_unlabelled is None else take_subset(all_unlabelled, arguments.max_unlabelled_samples)
     train = take_subset(task.train, arguments.max_train_samples)
     evaluation = {name: take_subset(rows, arguments.max_eval_samples) for name, rows in task.evaluation.items()}
+    used = {"train": train, **evaluation, "unlabelled": unlabelled}
+    available = {"train": task.train, **task.evaluation, "unlabelled": all_unlabelled}
     counts = {
-        name: {"used": len(used), "available": len(available)}
-        for name, used, available in [
-            ("train", train, task.train),
-            *((name, evaluation[name], rows) for name, rows in task.evaluation.items()),
-        ]
+        name: {"used": len(rows), "available": len(available[name] or [])}
+        for name, rows in used.items()
+        if rows is not None
     }
     source: dict[str, Any] = {
         **task.source,
         "rows": counts,
         "fingerprint": fingerprint([train, *evaluation.values()]),
     }
-    task = dataclasses.replace(task, train=train, evaluation=evaluation, source=source)
+    if unlabelled is not None:
+        source["unlabelled_fingerprint"] = fingerprint([unlabelled])
+    task = dataclasses.replace(task, train=train, evaluation=evaluation, source=source, unlabelled=unlabelled)
     _require_different_labels(task, arguments)
     return task
 
 
-def _load_all_rows(arguments: DataArguments) -> Task:
+def _load_all_rows(arguments: DataArguments, with_unlabelled: bool) -> Task:
     if arguments.task_name is not None:
         name = known_task(arguments.task_name)
         if name == "rotten_tomatoes":
             _refuse_unused(arguments, f"task_name={name}", used=())
             return load_rotten_tomatoes()
-        _refuse_unused(arguments, f"task_name={name}", used=("data_dir",))
-        return load_glue(name, arguments.data_dir)
+        _refuse_unused(arguments, f"task_name={name}", used=("data_dir", "unlabelled_split"))
+        return load_glue(name, arguments.data_dir, arguments.unlabelled_split)
     if arguments.dataset_name is not None:
-        _refuse_unused(arguments, "dataset_name", used=("dataset_config_name", *_COLUMN_OPTIONS))
-        return load_hub_dataset(arguments)
+        _refuse_unused(arguments, "dataset_name", used=("dataset_config_name", "unlabelled_split", *_COLUMN_OPTIONS))
+        return load_hub_dataset(arguments, with_unlabelled)
     _refuse_unused(arguments, "train_file", used=("validation_file", *_COLUMN_OPTIONS))
-    return load_files(arguments)
+    return load_files(arguments, with_unlabelled)
 
 
 def known_task(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,19 @@ class Split:
         if self.pairs is not None:
             self.pairs.append(pair or "")
 
+    def part(self, is_taken: Sequence[bool]) -> Split:
+        """Some of the rows, one bool for each tells which."""
+        part = Split(self.origin, self.has_pairs, self.unit)
+        for index, taken in enumerate(is_taken):
+            if taken:
+                pair = None if self.pairs is None else self.pairs[index]
+                part.add(self.numbers[index], self.texts[index], pair, self.labels[index])
+        return part
+
+    def shown_numbers(self) -> str:
+        """Where the first rows stand, such as ``line 3, 8, 9``."""
+        return _shown(self.unit, self.numbers)
+
     def place(self, index: int) -> str:
         """Where the row of this index came from, such as ``train.csv, line 17``."""
         return f"{self.origin}, {self.unit} {self.numbers[index]}"
@@ -65,8 +78,11 @@ class Split:
         """Say how many rows were left out because a field was empty or missing, and where the first ones are."""
         numbers = list(dropped)
         if numbers:
-            shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
             logger.warning(
                 f"{self.origin}: {len(numbers)} of {len(self) + len(numbers)} rows were left out because a field is "
-                f"empty, missing or one too many ({self.unit} {shown})."
+                f"empty, missing or one too many ({_shown(self.unit, numbers)})."
             )
+
+
+def _shown(unit: str, numbers: Sequence[int]) -> str:
+    return f"{unit} " + ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")

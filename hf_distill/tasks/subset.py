@@ -20,9 +20,19 @@ def take_subset(rows: Dataset, limit: int | None) -> Dataset:
     """
     if limit is None or limit >= len(rows):
         return rows
+    return rows.select(sorted(_order(rows)[:limit]), keep_in_memory=True)
+
+
+def take_rest(rows: Dataset, limit: int | None) -> Dataset:
+    """The rows that :func:`take_subset` with the same limit leaves out, in their order."""
+    left = [] if limit is None else sorted(_order(rows)[limit:])
+    return rows.select(left, keep_in_memory=True)
+
+
+def _order(rows: Dataset) -> list[int]:
     order = list(range(len(rows)))
     random.Random(_SEED).shuffle(order)
-    return rows.select(sorted(order[:limit]), keep_in_memory=True)
+    return order
 
 
 def fingerprint(splits: Iterable[Dataset]) -> str:

@@ -162,3 +162,23 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             "file (also as .gz or .bz2)."
         )
     return _READERS[kind](path)
+
+
+def read_text(path: Path, number: int, row: dict[str, Any], column: str) -> str:
+    """The text that a row of a file has in a column.
+
+    Args:
+        path: The file, for messages.
+        number: Of the line.
+        row: Its values by column.
+        column: Which of them.
+
+    Raises:
+        InputError: If there is none, or it is no text.
+    """
+    value = row.get(column)
+    if value is None or value == "" or (isinstance(value, str) and not value.strip()):
+        raise InputError(f"{path}, line {number}: {column!r} is empty, so there is no text; add it or remove the row.")
+    if not isinstance(value, str):
+        raise InputError(f"{path}, line {number}: {column!r} is {value!r}, which is no text; put it in quotes.")
+    return value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset, Features, Sequence, Value
 
-from hf_distill.problem_type import ProblemType
+from hf_distill.problem_type import IGNORE_INDEX, ProblemType
 from hf_distill.tasks.split import Split
 
 SINGLE_LABEL = ProblemType.SINGLE_LABEL.value
@@ -42,7 +43,8 @@ class Task:
         primary_metric: The one of them that a single figure is taken from.
         source: Where the rows came from, fit for JSON and free of paths: ``dataset`` and ``config`` for a data set of
             the Hub, ``files`` for what was read from disk, ``rows`` (used and available in each split) and
-            ``fingerprint`` (SHA-256 over the rows used).
+            ``fingerprint`` (SHA-256 over the labelled rows used); with `unlabelled` also ``unlabelled_fingerprint``.
+        unlabelled: Rows that are learnt from a teacher alone: the columns of `train` but for ``label``. None without.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Task:
     metrics: tuple[str, ...]
     primary_metric: str
     source: dict[str, Any]
+    unlabelled: Dataset | None = None
 
     @property
     def num_labels(self) -> int:
@@ -67,10 +70,36 @@ def default_metrics(problem_type: str) -> tuple[str, ...]:
 
 def to_dataset(split: Split, labels: list[Any], problem_type: str) -> Dataset:
     """Put a split and its encoded labels into a data set in memory, so that no stale copy of a file is ever read."""
-    columns: dict[str, list[Any]] = {"text": split.texts}
-    features = {"text": Value("string")}
-    if split.pairs is not None:
-        columns["text_pair"] = split.pairs
-        features["text_pair"] = Value("string")
-    features["label"] = _LABEL_FEATURES[problem_type]
-    return Dataset.from_dict({**columns, "label": labels}, features=Features(features))
+    return _with_labels(_texts(split), labels, problem_type)
+
+
+def texts_only(split: Split) -> Dataset:
+    """The same without labels."""
+    texts = _texts(split)
+    return Dataset.from_dict(texts, features=Features({name: Value("string") for name in texts}))
+
+
+def with_missing_labels(rows: Dataset, problem_type: str, num_labels: int) -> Dataset:
+    """Give rows that have none the label that stands for none.
+
+    Args:
+        rows: ``text`` and perhaps ``text_pair``.
+        problem_type: As in `Task`.
+        num_labels: Of the task.
+
+    Returns:
+        With ``label``: -100 where a row has one class, a vector of -100 where it has several labels, NaN for scores.
+    """
+    missing: Any = {SINGLE_LABEL: IGNORE_INDEX, MULTI_LABEL: [float(IGNORE_INDEX)] * num_labels}.get(
+        problem_type, math.nan
+    )
+    return _with_labels(rows[:], [missing] * len(rows), problem_type)
+
+
+def _texts(split: Split) -> dict[str, list[Any]]:
+    return {"text": split.texts} if split.pairs is None else {"text": split.texts, "text_pair": split.pairs}
+
+
+def _with_labels(texts: dict[str, list[Any]], labels: list[Any], problem_type: str) -> Dataset:
+    features = {**{name: Value("string") for name in texts}, "label": _LABEL_FEATURES[problem_type]}
+    return Dataset.from_dict({**texts, "label": labels}, features=Features(features))

@@ -11,6 +11,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from hf_distill.errors import InputError
+from hf_distill.model_shape import ModelShape
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.signals import MixedLogits, Signals
 from hf_distill.teachers.teacher import Teacher, as_teacher
 
@@ -47,20 +49,28 @@ class TeacherEnsemble:
         """What any of the teachers reads."""
         return frozenset().union(*(teacher.input_names for teacher in self.teachers))
 
-    def pair_with(self, student: nn.Module, compares_hidden_states: bool, tokenizer: Any = None) -> None:
+    @property
+    def shape(self) -> ModelShape:
+        """None that holds for all: it is asked for when more than answers are compared.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            f"The objective compares more than answers, and there are {len(self.teachers)} teachers, each with layers "
+            "in a space of its own, which have no mean: leave only the weights of soft and hard targets above 0, or "
+            "use one teacher."
+        )
+
+    def pair_with(self, student: nn.Module, needs: SignalNeeds, tokenizer: Any = None) -> None:
         """Pair each teacher with the student.
 
         Raises:
-            InputError: One does not fit, or hidden states are compared, which have no mean over teachers.
+            InputError: One does not fit.
         """
-        if compares_hidden_states:
-            raise InputError(
-                f"hidden_state_weight is above 0 and there are {len(self.teachers)} teachers, each with hidden states "
-                "in a space of its own, which have no mean: set it to 0, or use one teacher."
-            )
         for number, teacher in enumerate(self.teachers, start=1):
             try:
-                teacher.pair_with(student, False, tokenizer)
+                teacher.pair_with(student, needs, tokenizer)
             except InputError as error:
                 raise InputError(f"Teacher {number} of {len(self.teachers)}: {error}") from error
 
@@ -75,12 +85,12 @@ class TeacherEnsemble:
             collator = teacher.collator(collator)
         return collator
 
-    def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:
+    def __call__(self, inputs: Mapping[str, Any], needs: SignalNeeds = NOTHING_ELSE) -> Signals:
         """Every teacher's answer to a batch, side by side: the objective knows at which temperature to average.
 
         Args:
             inputs: The collated batch.
-            with_hidden_state: Refused by :meth:`pair_with`.
+            needs: Nothing; see :attr:`shape`.
 
         Raises:
             InputError: A teacher's answers are sparse.

@@ -13,9 +13,12 @@ from accelerate.utils import DistributedType, DynamoBackend, send_to_device
 from torch import nn
 from transformers.utils import logging
 
-from hf_distill.model_wrappers import forward_parameters
+from hf_distill.asking import ask, check_needs
+from hf_distill.model_shape import ModelShape
+from hf_distill.model_wrappers import forward_parameters, unwrapped
 from hf_distill.padding_free import boundary_names, check_keeps_sequences_apart
 from hf_distill.sharding import shard_teacher
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.signals import Signals
 from hf_distill.teachers.pairing import check_pair
 
@@ -42,9 +45,15 @@ class LiveTeacher:
         self._class_index: torch.Tensor | None = None
         self._accelerator: Accelerator | None = None
 
-    def pair_with(self, student: nn.Module, compares_hidden_states: bool, tokenizer: Any = None) -> None:
-        """Check that classes, widths and vocabularies fit; see :func:`check_pair`."""
-        self._class_order = check_pair(student, self.model, compares_hidden_states, tokenizer)
+    @property
+    def shape(self) -> ModelShape:
+        """How deep and how wide the model is."""
+        return ModelShape.of(self.model)
+
+    def pair_with(self, student: nn.Module, needs: SignalNeeds, tokenizer: Any = None) -> None:
+        """Check that classes and vocabularies fit, see :func:`check_pair`, and that the model has what is needed."""
+        self._class_order = check_pair(student, self.model, tokenizer)
+        check_needs(unwrapped(self.model), needs, "teacher")
         self._class_index = None
 
     def collator(self, collator: Callable) -> Callable:
@@ -83,23 +92,22 @@ class LiveTeacher:
             self.model.compile(**plugin.to_kwargs())
 
     @torch.no_grad()
-    def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:
+    def __call__(self, inputs: Mapping[str, Any], needs: SignalNeeds = NOTHING_ELSE) -> Signals:
         """The teacher's answer to a batch, its classes in the student's order.
 
         Args:
             inputs: The collated batch; only what the teacher's forward takes is passed on, and no labels.
-            with_hidden_state: Also return the last hidden state.
+            needs: What to hand over beside the logits.
         """
         self.model.eval()
         inputs = {name: value for name, value in inputs.items() if name in self._read}
         device = next(value.device for value in inputs.values() if isinstance(value, torch.Tensor))
         if places_itself(self.model):
             inputs = self._sent_home(inputs)
-        options = {**self._options, "output_hidden_states": True} if with_hidden_state else self._options
         with self._accelerator.autocast() if self._accelerator is not None else nullcontext():
-            signals = Signals.from_model_output(self.model(**inputs, **options))
+            _, signals = ask(self.model, unwrapped(self.model), {**inputs, **self._options}, needs)
         if places_itself(self.model):
-            signals = Signals(*send_to_device((signals.dense_logits, signals.last_hidden_state), device))
+            signals = signals.to(device)
         return signals.in_class_order(self._index_on(signals.dense_logits.device))
 
     def _sent_home(self, inputs: dict[str, Any]) -> dict[str, Any]:

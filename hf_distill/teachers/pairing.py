@@ -10,15 +10,12 @@ from hf_distill.errors import InputError
 from hf_distill.teachers.label_matching import label_names, match_labels
 
 
-def check_pair(
-    student: nn.Module, teacher: nn.Module, compares_hidden_states: bool, tokenizer: Any = None
-) -> list[int] | None:
-    """Check that classes, widths and vocabularies fit.
+def check_pair(student: nn.Module, teacher: nn.Module, tokenizer: Any = None) -> list[int] | None:
+    """Check that classes and vocabularies fit.
 
     Args:
         student: Unwrapped.
         teacher: Its teacher.
-        compares_hidden_states: The objective looks at hidden states.
         tokenizer: What makes the input ids of both; None if unknown.
 
     Returns:
@@ -33,8 +30,6 @@ def check_pair(
             "(copy.deepcopy(model)) as the teacher."
         )
     _check_nothing_is_shared(student, teacher)
-    if compares_hidden_states:
-        check_widths(student, hidden_width(teacher))
     _check_vocabulary(teacher, tokenizer)
     if is_classifier(student) and is_classifier(teacher):
         return match_labels(label_names(student), label_names(teacher))
@@ -71,33 +66,12 @@ def _check_nothing_is_shared(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
-def check_widths(student: nn.Module, teacher_width: int | None) -> None:
-    """Check that hidden states can be compared as they are.
-
-    Args:
-        student: Unwrapped.
-        teacher_width: Of the teacher's hidden states; None if unknown.
-
-    Raises:
-        InputError: The student's have another width.
-    """
-    width = hidden_width(student)
-    if width is not None and teacher_width is not None and width != teacher_width:
-        raise InputError(
-            f"The student's hidden states are {width} wide and the teacher's {teacher_width}, and "
-            "hidden_state_weight > 0 compares them as they are; set it to 0, or use a student as wide as its teacher."
-        )
-
-
-def hidden_width(model: nn.Module) -> int | None:
-    """The width of a model's hidden states, None if its configuration does not say."""
-    return getattr(getattr(model, "config", None), "hidden_size", None)
-
-
 def _check_vocabulary(teacher: Any, tokenizer: Any) -> None:
-    embeddings = teacher.get_input_embeddings() if hasattr(teacher, "get_input_embeddings") else None
-    size = getattr(embeddings, "num_embeddings", None)
-    if size is None or not hasattr(tokenizer, "get_vocab"):
+    # Models for images have no such embeddings, and some of them raise when they are asked.
+    if not hasattr(tokenizer, "get_vocab") or not hasattr(teacher, "get_input_embeddings"):
+        return
+    size = getattr(teacher.get_input_embeddings(), "num_embeddings", None)
+    if size is None:
         return
     largest = max(tokenizer.get_vocab().values())
     if largest >= size:

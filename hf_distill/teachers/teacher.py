@@ -10,6 +10,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from hf_distill.model_shape import ModelShape
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.signals import Signals
 from hf_distill.teachers.live_teacher import LiveTeacher
 
@@ -23,12 +25,16 @@ class Teacher(Protocol):
     def input_names(self) -> frozenset[str]:
         """Columns of the rows and entries of the batches that it reads."""
 
-    def pair_with(self, student: nn.Module, compares_hidden_states: bool, tokenizer: Any = None) -> None:
+    @property
+    def shape(self) -> ModelShape:
+        """How deep and how wide it is."""
+
+    def pair_with(self, student: nn.Module, needs: SignalNeeds, tokenizer: Any = None) -> None:
         """Check that it can teach this student, and answer with the classes in the student's order from now on.
 
         Args:
             student: Unwrapped.
-            compares_hidden_states: The objective looks at hidden states.
+            needs: What the objective will look at beside its logits.
             tokenizer: What makes the student's input ids; None if unknown.
 
         Raises:
@@ -41,12 +47,12 @@ class Teacher(Protocol):
     def collator(self, collator: Collator) -> Collator:
         """A collator of training rows, with whatever this teacher adds to a batch."""
 
-    def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:
+    def __call__(self, inputs: Mapping[str, Any], needs: SignalNeeds = NOTHING_ELSE) -> Signals:
         """Answer a collated batch, without a gradient.
 
         Args:
             inputs: The batch on the training device.
-            with_hidden_state: Also return the last hidden state.
+            needs: What to hand over beside the logits.
         """
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelerate import PartialState
-from datasets import Dataset
-from transformers import DataCollatorWithPadding, EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+from datasets import Dataset, concatenate_datasets
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.model_wrappers import forward_parameters
 from hf_distill.padding import padding_collator
 from hf_distill.tasks import Task, compute_metrics, tokenize
+from hf_distill.tasks.task import with_missing_labels
 
 logger = logging.get_logger(__name__)
 
@@ -24,19 +25,33 @@ class TaskData:
 
     Attributes:
         task: Where it came from.
-        train: Tokenized rows.
+        train: Tokenized texts, or images as pixels, all with a label.
         evaluation: The same by split.
-        max_seq_length: Tokens to which texts were cut, special ones included.
-        collator: Pads a batch to its longest row.
+        max_seq_length: Tokens to which texts were cut, special ones included; 0 for images.
+        collator: Makes a batch of rows, texts padded to the longest.
         compute_metrics: As ``Trainer`` takes it.
+        tokenize: Reads further rows in the same way.
+        transfer: Tokenized rows without a label, which only a teacher can teach; None if there are none.
     """
 
     task: Task
     train: Dataset
     evaluation: dict[str, Dataset]
     max_seq_length: int
-    collator: DataCollatorWithPadding
+    collator: Callable[[list[dict[str, Any]]], Any]
     compute_metrics: Callable[[EvalPrediction], dict[str, float]]
+    tokenize: Callable[[Dataset], Dataset]
+    transfer: Dataset | None = None
+
+    @property
+    def taught(self) -> Dataset:
+        """All that a teacher answers: the rows with a label, then those without."""
+        return self.train if self.transfer is None else concatenate_datasets([self.train, self.transfer])
+
+    def with_transfer(self, rows: Dataset) -> TaskData:
+        """The same with texts that have no label."""
+        task = self.task
+        return replace(self, transfer=self.tokenize(with_missing_labels(rows, task.problem_type, task.num_labels)))
 
     @property
     def eval_dataset(self) -> Dataset | dict[str, Dataset]:
@@ -93,6 +108,7 @@ def prepare_data(
         max_seq_length=length,
         collator=padding_collator(tokenizer, PartialState().device),
         compute_metrics=compute_metrics(task),
+        tokenize=tokenized,
     )
 
 

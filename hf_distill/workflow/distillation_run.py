@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from hf_distill.workflow.models import (
     Source,
     check_labels,
     load_classifier,
-    load_tokenizer,
-    make_student,
 )
 from hf_distill.workflow.output_folder import BASELINE_FOLDER, check_output_folder, claim_output_folder
 from hf_distill.workflow.publication import Publication
+from hf_distill.workflow.run_check import background_of, log_check
+from hf_distill.workflow.student_start import StudentStart
 from hf_distill.workflow.teaching import Teaching
 from hf_distill.workflow.training import Stopwatch, train, without_teacher
+from hf_distill.workflow.transfer import TransferSet
 
 logger = logging.get_logger(__name__)
 
@@ -67,42 +69,49 @@ class DistillationRun:
         self.folder = Path(str(args.output_dir))
         if isinstance(args.resume_from_checkpoint, str):
             checkpoint_to_resume_from(args.resume_from_checkpoint, self.folder, args.world_size)
-        task = load_task(data_arguments)
+        task = load_task(data_arguments, with_unlabelled=True)
         _check_best_metric(args, task)
         self.teaching = Teaching(models, cache, args, task)
-        self.tokenizer = self.teaching.first.tokenizer
-        self.student_source: Source | None = None
-        if models.student_name_or_path is not None:
-            self.student_source = Source.find(models.student_name_or_path, models.student_revision)
-            self.tokenizer = load_tokenizer(self.student_source, models.trust_remote_code)
-        student = self._new_student(task)
+        first = self.teaching.first.tokenizer
+        self.start = StudentStart.find(models, task, args, data_arguments.max_seq_length, first)
+        self.tokenizer = self.start.tokenizer
+        student = self._new_student()
         self.data: TaskData = self.teaching.prepare_rows(student, self.tokenizer, data_arguments.max_seq_length)
+        self.transfer = TransferSet(data_arguments, args, task, self.teaching)
         _hint_at_idle_cores(args)
 
     def get_teacher_ready(self) -> None:
         """Fine-tune the teacher if asked to, make the students, and let the teacher answer the rows if it is to."""
         claim_output_folder(self.args, self.models, self.data_arguments)
+        self._gather_transfer_set()
         self.stopwatch.lap("preparing")
         if self.models.finetune_teacher:
             logger.info(f"Fine-tuning the teacher on {self._rows()}.")
             self.teaching.finetune_first()
             self.stopwatch.lap("finetuning the teacher")
         # Both are made before any training, after which the teacher may be cast or sharded.
-        self.student = self._new_student(self.data.task)
-        self.baseline = self._new_student(self.data.task) if self.models.baseline else None
+        self.student = self._new_student()
+        self.baseline = self._new_student() if self.models.baseline else None
         self.student_layers = getattr(self.student.config, "distilled_from_layers", None)
         logger.info(
             f"Distilling a student of {self.student.num_parameters() / 1e6:.1f} M parameters from a teacher of "
             f"{self.teaching.first_model.num_parameters() / 1e6:.1f} M on {self._rows()}."
         )
-        self.teacher, self.training_data = self.teaching.teacher(self.data)
+        self._log_check = partial(log_check, background=background_of(self.teaching, self.data))
+        self.teacher, answered = self.teaching.teacher(self.data)
+        self.training_data = self.transfer.choose(self.teacher, answered)
         if self.teaching.answers_before_training:
             self.stopwatch.lap("caching the teacher")
+
+    def _gather_transfer_set(self) -> None:
+        rows = self.transfer.gather(self.data.max_seq_length)
+        if rows is not None:
+            self.data = self.teaching.add_transfer_rows(self.data, rows)
 
     def distil(self) -> None:
         """Get the teacher ready, train the student, and train the baseline if asked to."""
         self.get_teacher_ready()
-        trainer = train(self.student, self.args, self.training_data, self.tokenizer, self.teacher)
+        trainer = train(self.student, self.args, self.training_data, self.tokenizer, self.teacher, self._log_check)
         trainer.save_state()
         self.stopwatch.lap("distilling the student")
         if self.baseline is not None:
@@ -137,7 +146,7 @@ class DistillationRun:
             teacher_name=first.source.public_name,
             teacher_revision=first.source.commit,
             student_layers=self.student_layers,
-            data=task.source,
+            data={**task.source, **({"transfer": self.transfer.report} if self.transfer.report else {})},
             objective=self._objective(),
             training=self._training(),
             environment=environment(),
@@ -163,10 +172,8 @@ class DistillationRun:
             args.resume_from_checkpoint = True
         return args
 
-    def _new_student(self, task: Task) -> PreTrainedModel:
-        return make_student(
-            self.student_source, self.models, task, self.tokenizer, self.args, self.teaching.first_model
-        )
+    def _new_student(self) -> PreTrainedModel:
+        return self.start.student(self.teaching.first_model)
 
     def _load(self, source: Source) -> PreTrainedModel:
         model, _ = load_classifier(
@@ -175,8 +182,7 @@ class DistillationRun:
         return model.eval().to(self.args.device)
 
     def _objective(self) -> dict[str, Any]:
-        names = ("temperature", "soft_target_weight", "hard_target_weight", "hidden_state_weight")
-        objective = {name: getattr(self.args, name) for name in names}
+        objective = self.args.described_objective()
         names_of_teachers = [teacher.source.public_name for teacher in self.teaching.teachers]
         if len(names_of_teachers) == 1:
             return objective
@@ -190,7 +196,7 @@ class DistillationRun:
             "teacher_epochs": self.models.teacher_num_train_epochs if self.models.finetune_teacher else None,
             "teacher_learning_rate": self.models.teacher_learning_rate if self.models.finetune_teacher else None,
             "teacher_answers": "before training" if self.teaching.answers_before_training else "at every step",
-            "student_start": self.models.student_name_or_path or "the teacher's layers",
+            "student_start": self.start.described(),
             "layer_selection": self._layer_selection(),
             "epochs": args.num_train_epochs,
             "max_steps": args.max_steps if args.max_steps > 0 else None,
@@ -207,7 +213,7 @@ class DistillationRun:
         }
 
     def _layer_selection(self) -> str | None:
-        selects = self.models.layers is None and self.models.student_name_or_path is None
+        selects = self.models.layers is None and self.start.source is None
         return self.models.layer_selection if selects else None
 
 

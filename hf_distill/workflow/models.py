@@ -26,7 +26,7 @@ from transformers.utils.hub import extract_commit_hash
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments
 from hf_distill.errors import InputError, one_line
 from hf_distill.model_names import resolve_model_name
-from hf_distill.students import create_student, reorder_labels
+from hf_distill.students import reorder_labels
 from hf_distill.tasks import Task
 from hf_distill.teachers import label_names, match_labels
 from hf_distill.teachers.label_matching import are_placeholders
@@ -56,7 +56,7 @@ class Source:
             InputError: There is no such model.
         """
         path = resolve_model_name(name)
-        with _loading(name, "configuration"):
+        with loading(name, "configuration"):
             file = cached_file(path, CONFIG_NAME, revision=revision or "main")
         return cls(name, path, None if Path(path).is_dir() else extract_commit_hash(file, None))
 
@@ -72,7 +72,7 @@ def load_tokenizer(source: Source, trust_remote_code: bool) -> PreTrainedTokeniz
     Raises:
         InputError: There is none, or it knows no token to pad with.
     """
-    with _loading(source.name, "tokenizer"):
+    with loading(source.name, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             source.path, revision=source.commit or "main", trust_remote_code=trust_remote_code
         )
@@ -127,33 +127,35 @@ def load_teacher(
 def load_classifier(
     source: Source,
     task: Task,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     args: DistillationTrainingArguments,
     trust_remote_code: bool = False,
     new_head: bool = True,
+    auto_class: Any = AutoModelForSequenceClassification,
 ) -> tuple[PreTrainedModel, list[str]]:
-    """A sequence classifier in fp32 and whole on every process.
+    """A classifier in fp32 and whole on every process.
 
     Args:
         source: Its checkpoint.
         task: Its labels are the head's where ``new_head`` is true.
-        tokenizer: Tells which token is padding to a model that does not know.
+        tokenizer: Tells which token is padding to a model of texts that does not know.
         args: The run; its seed draws the weights that the checkpoint lacks.
         trust_remote_code: Run code that the checkpoint brings along.
         new_head: Make the head fit the task; the checkpoint's stays where it fits already.
+        auto_class: What loads it.
 
     Returns:
         The model, and the names of the weights that were drawn at random.
     """
     common: dict[str, Any] = {"revision": source.commit or "main", "trust_remote_code": trust_remote_code}
-    with _loading(source.name, "model"), whole_weights(args):
+    with loading(source.name, "model"), whole_weights(args):
         config = AutoConfig.from_pretrained(source.path, **common)
         if new_head:
-            _fit_head(config, task)
-        if getattr(config, "pad_token_id", None) is None:
+            fit_head(config, task)
+        if tokenizer is not None and getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = tokenizer.pad_token_id
         set_seed(args.seed)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = auto_class.from_pretrained(
             source.path,
             config=config,
             dtype=torch.float32,
@@ -167,29 +169,18 @@ def load_classifier(
     return model, untrained
 
 
-def make_student(
-    source: Source | None,
-    models: ModelArguments,
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    args: DistillationTrainingArguments,
-    teacher: PreTrainedModel,
-) -> PreTrainedModel:
-    """The student before training: the teacher's layers, or another checkpoint; its classes numbered as the task's.
+def number_labels(model: PreTrainedModel, task: Task) -> None:
+    """Number a model's classes as the task does; those without names of their own take the task's as they stand.
 
     Raises:
-        InputError: The layers or the checkpoint cannot be had.
+        InputError: They have names that are not the task's.
     """
-    if source is not None:
-        return load_classifier(source, task, tokenizer, args, models.trust_remote_code)[0]
-    student = create_student(teacher, models.num_layers, models.layers, models.layer_selection)
     if task.label_names is not None:
-        if are_placeholders(label_names(student)):
-            _name_labels(student.config, task.label_names)
+        if are_placeholders(label_names(model)):
+            _name_labels(model.config, task.label_names)
         else:
-            reorder_labels(student, task.label_names)
-    _fit_head(student.config, task)
-    return student
+            reorder_labels(model, task.label_names)
+    fit_head(model.config, task)
 
 
 def check_labels(model: PreTrainedModel, task: Task, whose: str) -> list[int] | None:
@@ -244,8 +235,12 @@ def whole_weights(args: DistillationTrainingArguments) -> Iterator[None]:
 
 
 @contextmanager
-def _loading(name: str, what: str) -> Iterator[None]:
-    """Tell in one line what transformers takes a page for."""
+def loading(name: str, what: str) -> Iterator[None]:
+    """Tell in one line what transformers takes a page for.
+
+    Raises:
+        InputError: What was done inside failed as loading fails.
+    """
     try:
         yield
     except InputError:
@@ -257,7 +252,7 @@ def _loading(name: str, what: str) -> Iterator[None]:
         raise InputError(f"Could not load the {what} of {name!r} ({one_line(error)}); {what_to_do}.") from error
 
 
-def _fit_head(config: Any, task: Task) -> None:
+def fit_head(config: Any, task: Task) -> None:
     """Give a configuration the task's labels, unless it has them by name already, in whatever order."""
     config.problem_type = task.problem_type
     if task.label_names is None:

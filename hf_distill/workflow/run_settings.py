@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, StudentArguments
+from hf_distill.arguments.objective_arguments import ObjectiveArguments
 from hf_distill.errors import InputError
 from hf_distill.version import __version__
 
 _SHAPES_THE_STUDENT = (
-    "temperature soft_target_weight hard_target_weight hidden_state_weight label_smoothing_factor learning_rate "
+    "label_smoothing_factor learning_rate "
     "lr_scheduler_type lr_scheduler_kwargs warmup_steps optim optim_args optim_target_modules weight_decay adam_beta1 "
     "adam_beta2 adam_epsilon max_grad_norm neftune_noise_alpha average_tokens_across_devices seed data_seed "
     "train_sampling_strategy dataloader_drop_last ignore_data_skip accelerator_config mixed_precision tf32 "
     "load_best_model_at_end metric_for_best_model greater_is_better"
-).split()
+).split() + [field.name for field in dataclasses.fields(ObjectiveArguments)]
 _SHAPES_A_FINETUNED_TEACHER = ("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "world_size")
 _CHOOSES_THE_BEST_TEACHER = ("eval_strategy", "eval_steps")
 _BATCH = ("train_batch_size", "gradient_accumulation_steps", "world_size")
@@ -64,8 +66,8 @@ def check_same_run(old: dict[str, Any], new: dict[str, Any], where: str) -> None
     Raises:
         InputError: Names the first setting that differs.
     """
-    old_training, new_training = _training(old), _training(new)
-    old_sources, new_sources = _sources(old), _sources(new)
+    old_training, new_training = what_shapes_training(old), what_shapes_training(new)
+    old_sources, new_sources = what_it_starts_from(old), what_it_starts_from(new)
     changes = [(key, old_training[key], new_training[key]) for key in new_training if key in old_training]
     changes += [(key, old_sources.get(key), new_sources.get(key)) for key in {**old_sources, **new_sources}]
     for key, before, now in changes:
@@ -94,7 +96,7 @@ def check_held_out_rows(data_arguments: DataArguments) -> None:
         )
 
 
-def _training(settings: dict[str, Any]) -> dict[str, Any]:
+def what_shapes_training(settings: dict[str, Any]) -> dict[str, Any]:
     """The arguments that shape a weight; for the student's, only the whole batch counts and not how it is split."""
     training, models = settings["training"], settings["models"]
     names = list(_SHAPES_THE_STUDENT)
@@ -109,7 +111,7 @@ def _training(settings: dict[str, Any]) -> dict[str, Any]:
     return shaping
 
 
-def _sources(settings: dict[str, Any]) -> dict[str, Any]:
+def what_it_starts_from(settings: dict[str, Any]) -> dict[str, Any]:
     """Models and rows. What a fine-tuned teacher takes over from the student's training is spelt out."""
     models = dict(settings["models"])
     if models.get("finetune_teacher"):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from datasets import Dataset
+from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments
@@ -38,7 +39,7 @@ def finetuned_teacher_folder(
     models: ModelArguments,
     args: DistillationTrainingArguments,
     data: TaskData,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | BaseImageProcessor,
 ) -> str:
     """Train the teacher on the task's labels unless the run's folder holds it already.
 
@@ -50,7 +51,7 @@ def finetuned_teacher_folder(
         models: May give the teacher a learning rate and epochs of its own.
         args: The student's training, which the teacher's follows in everything else.
         data: The task.
-        tokenizer: The teacher's, saved with it.
+        tokenizer: The teacher's, or its image processor; saved with it.
 
     Returns:
         The folder with the fine-tuned teacher.
@@ -93,10 +94,19 @@ def finetuning_recipe(
         "weights": weights_fingerprint(teacher, untrained),
         "rows": data.task.source["fingerprint"],
         "labels": data.task.label_names,
-        "tokens": hashlib.sha256(repr(data.train["input_ids"]).encode()).hexdigest(),
+        "tokens": _inputs_fingerprint(data.train),
         **settings,
     }
     return json.loads(json.dumps(recipe, default=str))
+
+
+def _inputs_fingerprint(rows: Dataset) -> str:
+    if "input_ids" in rows.column_names:
+        return hashlib.sha256(repr(rows["input_ids"][:]).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for batch in rows.select_columns("pixel_values").with_format("numpy").iter(100):
+        digest.update(batch["pixel_values"].tobytes())
+    return digest.hexdigest()
 
 
 def _read_recipe(folder: Path) -> dict[str, Any] | None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env, release_memory
+from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
 from hf_distill.errors import InputError
+from hf_distill.objectives.stages import needs_of_teacher
+from hf_distill.signal_needs import SignalNeeds
 from hf_distill.tasks import Task
 from hf_distill.teachers.cache import CachedTeacher, cache_teacher_outputs
 from hf_distill.teachers.ensemble import TeacherEnsemble
@@ -28,7 +31,7 @@ from hf_distill.workflow.teacher_finetuning import finetuned_teacher_folder
 
 logger = logging.get_logger(__name__)
 
-_SAMPLE = 256
+SAMPLE = 256
 """Rows by which tokenizers are compared."""
 
 
@@ -73,10 +76,11 @@ class Teaching:
         self, models: ModelArguments, cache: TeacherCacheArguments, args: DistillationTrainingArguments, task: Task
     ) -> None:
         self.models, self.cache, self.args, self.task = models, cache, args, task
-        if len(models.teacher_names) > 1 and args.hidden_state_weight > 0:
+        if len(models.teacher_names) > 1 and args.objective().looks_inside:
             raise InputError(
-                f"hidden_state_weight is above 0 and there are {len(models.teacher_names)} teachers, whose hidden "
-                "states have no mean; set it to 0, or name one teacher."
+                f"The objective compares more than answers, and there are {len(models.teacher_names)} teachers, whose "
+                "layers have no mean; leave only soft_target_weight and hard_target_weight above 0, or name one "
+                "teacher."
             )
         revisions = [models.teacher_revision] + [None] * (len(models.teacher_names) - 1)
         sources = [Source.find(*named) for named in zip(models.teacher_names, revisions, strict=True)]
@@ -84,6 +88,7 @@ class Teaching:
         self.first = self.teachers[0]
         self._load_published(self.first)
         self.answers_before_training = False
+        self._needs = SignalNeeds()
 
     @property
     def first_model(self) -> PreTrainedModel:
@@ -106,7 +111,7 @@ class Teaching:
         Raises:
             InputError: One of them cannot teach this student, or its answers cannot be kept where they are to be.
         """
-        sample = self.task.train[:_SAMPLE]
+        sample = self.task.train[:SAMPLE]
         texts = (sample["text"], sample.get("text_pair"))
         alike = [teacher for teacher in self.teachers if read_alike(student_tokenizer, teacher.tokenizer, *texts)]
         self.answers_before_training = _answer_before_training(
@@ -131,7 +136,9 @@ class Teaching:
         if teacher.model is None:
             self._load_published(teacher)
         model = _in_memory(teacher)
-        check_pair(student, model, self.args.hidden_state_weight > 0, teacher.tokenizer)
+        check_pair(student, model, teacher.tokenizer)
+        if teacher is self.first:
+            self._needs = needs_of_teacher(self.args.objective(), student, model)
         if teacher is not self.first and self.answers_before_training:
             # Loaded again when its turn comes, so that no two share the memory.
             teacher.model = None
@@ -141,6 +148,21 @@ class Teaching:
         teacher.model, teacher.untrained = load_teacher(
             teacher.source, self.models, self.task, teacher.tokenizer, self.args
         )
+
+    def add_transfer_rows(self, data: TaskData, rows: Dataset) -> TaskData:
+        """Let every teacher answer further rows too.
+
+        Args:
+            data: The student's rows.
+            rows: Texts without a label.
+
+        Returns:
+            The student's rows with these.
+        """
+        extended = data.with_transfer(rows)
+        for teacher in self.teachers:
+            teacher.data = extended if teacher.data is data else teacher.data.with_transfer(rows)
+        return extended
 
     def finetune_first(self) -> None:
         """Train the first teacher on the task, or take the one that an earlier run trained in the same way."""
@@ -164,22 +186,23 @@ class Teaching:
             data: The student's rows.
 
         Returns:
-            The teacher; and the student's data, its training rows with a key for each teacher that reads them in
-            another tokenization.
+            The teacher; and the student's data, its training rows all that the teacher answers, with a key for each
+            teacher that reads them in another tokenization.
 
         Raises:
             InputError: A cache that is there was made by another teacher, from other rows, or is damaged.
         """
         if self.answers_before_training:
             return self._cached_teacher(data)
-        return self._together([_in_memory(teacher) for teacher in self.teachers]), data
+        models = [_in_memory(teacher) for teacher in self.teachers]
+        return self._together(models), dataclasses.replace(data, train=data.taught)
 
     def _cached_teacher(self, data: TaskData) -> tuple[nn.Module | Teacher, TaskData]:
-        caches, train = [], data.train
+        caches, train = [], data.taught
         for number, teacher in enumerate(self.teachers):
             stored = self._cached(teacher, self._folder(number))
             if teacher.data is not data:
-                train = stored.with_keys(train, teacher.data.train)
+                train = stored.with_keys(train, teacher.data.taught)
             caches.append(stored)
         return self._together(caches), dataclasses.replace(data, train=train)
 
@@ -202,13 +225,13 @@ class Teaching:
         data = teacher.data
         return cache_teacher_outputs(
             _in_memory(teacher),
-            data.train,
+            data.taught,
             folder,
             data.collator,
             teacher.tokenizer,
             batch_size=self.cache.teacher_batch_size,
             storage_dtype=self.cache.storage_dtype,
-            with_hidden_states=self.args.hidden_state_weight > 0,
+            needs=self._needs,
             settings={"task": self.task.name, "max_seq_length": data.max_seq_length},
             overwrite=overwrite,
             device=self.args.device,
@@ -247,11 +270,12 @@ def _in_memory(teacher: TeachingModel) -> PreTrainedModel:
 def _answer_before_training(
     cache: TeacherCacheArguments, args: DistillationTrainingArguments, rows: int, needs_cache: bool
 ) -> bool:
-    if needs_cache and args.hidden_state_weight > 0:
+    objective = args.objective()
+    if needs_cache and objective.looks_inside:
         raise InputError(
-            "hidden_state_weight is above 0, and teacher and student have different tokenizers (vocabulary, case or "
-            "special tokens), so hidden states of different tokens would be compared; set it to 0, or use models with "
-            "the same tokenizer."
+            "The objective compares more than answers, and teacher and student have different tokenizers (vocabulary, "
+            "case or special tokens), so that what belongs to different tokens would be compared; leave only "
+            "soft_target_weight and hard_target_weight above 0, or use models with the same tokenizer."
         )
     if needs_cache and cache.teacher_cache_dir == "false":
         raise InputError(
@@ -261,7 +285,7 @@ def _answer_before_training(
         )
     if cache.teacher_cache_dir is not None:
         return cache.teacher_cache_dir != "false"
-    if args.soft_target_weight == 0 or args.hidden_state_weight > 0:
+    if objective.looks_inside or not objective.needs_teacher:
         return needs_cache
     plugin = args.deepspeed_plugin
     uses_fsdp = bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_distill.arguments import DistillationTrainingArguments
+from hf_distill.arguments.objective_arguments import LABELS_ALONE
 from hf_distill.teachers.teacher import Teacher
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.workflow.data import TaskData
@@ -20,11 +22,31 @@ def train(
     model: PreTrainedModel,
     args: DistillationTrainingArguments,
     data: TaskData,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | BaseImageProcessor,
+    teacher: nn.Module | Teacher | None = None,
+    before: Callable[[DistillationTrainer], None] | None = None,
+) -> DistillationTrainer:
+    """Train, or go on training where ``args.resume_from_checkpoint`` says; the result is saved in ``output_dir``.
+
+    ``before`` is called with the trainer when all is ready.
+    """
+    trainer = new_trainer(model, args, data, tokenizer, teacher)
+    if before is not None:
+        before(trainer)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.save_model()
+    return trainer
+
+
+def new_trainer(
+    model: PreTrainedModel,
+    args: DistillationTrainingArguments,
+    data: TaskData,
+    tokenizer: PreTrainedTokenizerBase | BaseImageProcessor | None,
     teacher: nn.Module | Teacher | None = None,
 ) -> DistillationTrainer:
-    """Train, or go on training where ``args.resume_from_checkpoint`` says; the result is saved in ``output_dir``."""
-    trainer = DistillationTrainer(
+    """A trainer on the rows of a task."""
+    return DistillationTrainer(
         model=model,
         teacher_model=teacher,
         args=args,
@@ -34,17 +56,13 @@ def train(
         data_collator=data.collator,
         compute_metrics=data.compute_metrics,
     )
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    trainer.save_model()
-    return trainer
 
 
 def without_teacher(
     args: DistillationTrainingArguments, folder: Path, **changes: Any
 ) -> DistillationTrainingArguments:
     """The same arguments for learning from the labels alone, in another folder."""
-    changes |= {"soft_target_weight": 0.0, "hard_target_weight": 1.0, "hidden_state_weight": 0.0}
-    return dataclasses.replace(args, output_dir=str(folder), **changes)
+    return dataclasses.replace(args, output_dir=str(folder), **{**LABELS_ALONE, **changes})
 
 
 class Stopwatch:

@@ -43,6 +43,7 @@ from hf_distill.benchmarks.hardware import HARDWARE, Cluster
 from hf_distill.benchmarks.model_shape import ModelShape
 from hf_distill.benchmarks.planned_models import build_model, shorten
 from hf_distill.errors import InputError
+from hf_distill.signal_needs import SignalNeeds
 from hf_distill.teachers.cache import cache_teacher_outputs
 from hf_distill.teachers.sparse_sampling import SparseSampling
 
@@ -253,10 +254,11 @@ def test_vocabularies_logits_take_what_was_measured():
 
 
 SPARSE = SparseSampling(top_k=3, samples=4, temperature=2.0)
+LAST_STATE = SignalNeeds(hidden_states=frozenset({2}))
 STORED = {
     "classes": (bert, {}),
-    "hidden states": (bert, {"with_hidden_states": True}),
-    "half precision": (bert, {"with_hidden_states": True, "storage_dtype": torch.float16}),
+    "hidden states": (bert, {"needs": LAST_STATE}),
+    "half precision": (bert, {"needs": LAST_STATE, "storage_dtype": torch.float16}),
     "classes of tokens": (lambda: bert(BertForTokenClassification), {}),
     "vocabulary": (lambda: bert(BertForMaskedLM), {}),
     "samples of a vocabulary": (lambda: bert(BertForMaskedLM), {"sampling": SPARSE}),
@@ -278,7 +280,7 @@ def test_a_cache_is_as_large_as_the_one_that_is_built(kind, tmp_path, collator):
         len(different),
         sum(map(len, different)) / len(different),
         settings.get("storage_dtype", torch.float32).itemsize,
-        settings.get("with_hidden_states", False),
+        "needs" in settings,
         SPARSE.kept if "sampling" in settings else None,
     )
     assert size == pytest.approx(predicted, rel=0.001)

@@ -4,7 +4,7 @@ import torch
 from scipy.special import expit, softmax
 
 from hf_distill.errors import InputError
-from hf_distill.losses import ProblemType, binary_soft_target_loss, mean_teacher_logits, soft_target_loss
+from hf_distill.losses import ProblemType, mean_teacher_logits, soft_target_loss
 from hf_distill.signals import MixedLogits
 
 WEIGHTS = (0.5, 0.2, 0.3)
@@ -59,7 +59,13 @@ def test_one_teacher_or_equal_ones_answer_as_one(problem_type, number):
     torch.testing.assert_close(mean, logits, rtol=1e-5, atol=1e-5)
 
 
-LOSSES = {ProblemType.SINGLE_LABEL: soft_target_loss, ProblemType.MULTI_LABEL: binary_soft_target_loss}
+def on_and_off_loss(student, teacher, temperature):
+    """Each label is a distribution of its own."""
+    pairs = (torch.stack([logits, logits * 0], -1) for logits in (student, teacher))
+    return soft_target_loss(*pairs, temperature)
+
+
+LOSSES = {ProblemType.SINGLE_LABEL: soft_target_loss, ProblemType.MULTI_LABEL: on_and_off_loss}
 
 
 @pytest.mark.parametrize(("problem_type", "loss"), LOSSES.items())

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from hf_distill.losses import binary_soft_target_loss, soft_score_loss, soft_target_loss
+from hf_distill.losses import soft_score_loss, soft_target_loss
 
 
 def random_logits(*shape, seed=0, scale=3.0):
@@ -41,28 +41,6 @@ def test_the_classes_are_the_last_dimension():
             assert values[row, token].item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_binary_soft_target_loss_sums_over_on_and_off(temperature):
-    student, teacher = random_logits(5, 4), random_logits(5, 4, seed=1)
-
-    def on_and_off(logit):
-        on = 1 / (1 + math.exp(-logit / temperature))
-        return [on, 1 - on]
-
-    expected = [
-        [temperature**2 * divergence(on_and_off(t), on_and_off(s)) for s, t in zip(*rows, strict=True)]
-        for rows in zip(student.tolist(), teacher.tolist(), strict=True)
-    ]
-    values = binary_soft_target_loss(student, teacher, temperature)
-    torch.testing.assert_close(values, torch.tensor(expected), rtol=1e-5, atol=1e-6)
-
-
-def test_two_exclusive_classes_are_one_binary_label():
-    student, teacher = random_logits(6, 2), random_logits(6, 2, seed=1)
-    binary = binary_soft_target_loss(student[:, 1] - student[:, 0], teacher[:, 1] - teacher[:, 0], 2.0)
-    torch.testing.assert_close(soft_target_loss(student, teacher, 2.0), binary, rtol=1e-5, atol=1e-6)
-
-
 def test_soft_score_loss_is_the_squared_distance_to_the_teachers_score():
     student, teacher = random_logits(7), random_logits(7, seed=1)
     expected = [(s - t) ** 2 for s, t in zip(student.tolist(), teacher.tolist(), strict=True)]
@@ -71,7 +49,6 @@ def test_soft_score_loss_is_the_squared_distance_to_the_teachers_score():
 
 LOSSES = {
     "soft_target_loss": lambda student, teacher: soft_target_loss(student, teacher, 2.0),
-    "binary_soft_target_loss": lambda student, teacher: binary_soft_target_loss(student, teacher, 2.0),
     "soft_score_loss": soft_score_loss,
 }
 

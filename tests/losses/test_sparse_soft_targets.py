@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from hf_distill.errors import InputError
-from hf_distill.losses import DistillationObjective, ProblemType, soft_target_loss, sparse_soft_target_loss
+from hf_distill.losses import ProblemType, soft_target_loss, sparse_soft_target_loss
 from hf_distill.losses.counted_items import find_counted_items
+from hf_distill.objectives import DistillationObjective, SoftTargets
+from hf_distill.objectives.micro_batch import MicroBatch
 from hf_distill.signals import Signals, SparseLogits
 
 TEMPERATURE = 3.0
@@ -99,14 +101,14 @@ def test_other_rows_are_refused(shape):
 ATTENDED = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
 
 
-def soft_term(student, sparse, labels=None, problem_type=ProblemType.SINGLE_LABEL):
+def soft_term(student, sparse, labels=None, problem_type=ProblemType.SINGLE_LABEL, **options):
     batch = {"input_ids": torch.ones_like(ATTENDED), "attention_mask": ATTENDED}
     if labels is not None:
         batch["labels"] = labels
     counted = find_counted_items(batch, problem_type, False, False)
-    objective = DistillationObjective(TEMPERATURE, hard_target_weight=0.0)
-    teacher = Signals(None, sparse=sparse)
-    return objective.terms(Signals(student), teacher, labels, counted, counted.counts(), problem_type)
+    objective = DistillationObjective([SoftTargets(temperature=TEMPERATURE, **options)])
+    micro_batch = MicroBatch(labels, counted, counted.counts(), problem_type)
+    return objective.values(Signals(student), Signals(None, sparse=sparse), micro_batch)
 
 
 @pytest.mark.parametrize("labels", [None, torch.tensor([[1, -100, 2, -100], [0, -100, -100, -100]])])
@@ -133,3 +135,9 @@ def test_the_objective_averages_over_examples():
 def test_sampled_tokens_fit_exclusive_classes_alone(problem_type):
     with pytest.raises(InputError, match=f"sampled tokens and the task is {problem_type.value}"):
         soft_term(random_logits(2, 9), random_sparse(2, 5, vocabulary=9), problem_type=problem_type)
+
+
+@pytest.mark.parametrize("options", [{"loss": "reverse_kl"}, {"loss": "dist"}, {"weigh_by_confidence": True}])
+def test_sampled_tokens_give_the_forward_divergence_alone(options):
+    with pytest.raises(InputError, match="sampled tokens, from which only forward_kl"):
+        soft_term(random_logits(2, 9), random_sparse(2, 5, vocabulary=9), **options)

@@ -12,6 +12,7 @@ from two_processes.cases import StepRecorder
 
 from hf_distill import DistillationTrainer
 from hf_distill.errors import InputError
+from hf_distill.signal_needs import NOTHING_ELSE
 from hf_distill.signals import Signals
 from hf_distill.teachers import LiveTeacher
 from hf_distill.teachers.cache import cache_teacher_outputs
@@ -107,7 +108,7 @@ def test_each_teacher_may_number_the_classes_in_its_own_way():
     batch = PaddingCollator()(list(random_rows(4, with_labels=False)))
     expected = [models[0](**batch).logits, models[1](**batch).logits[:, [1, 2, 0]]]
     ensemble = TeacherEnsemble(models)
-    ensemble.pair_with(student, compares_hidden_states=False)
+    ensemble.pair_with(student, NOTHING_ELSE)
     ensemble.prepare(Accelerator(cpu=True), torch.device("cpu"))
     signals = ensemble(batch)
     for logits, right in zip(signals.mixed.logits, expected, strict=True):
@@ -171,7 +172,7 @@ def test_no_teachers_are_refused():
 
 
 def test_hidden_states_of_several_teachers_are_refused(make_arguments):
-    with pytest.raises(InputError, match="hidden_state_weight is above 0 and there are 2 teachers"):
+    with pytest.raises(InputError, match="compares more than answers, and there are 2 teachers.*no mean"):
         DistillationTrainer(
             model=tiny_bert(layers=1),
             teacher_model=TeacherEnsemble(teachers_like(tiny_bert)),
@@ -182,13 +183,13 @@ def test_hidden_states_of_several_teachers_are_refused(make_arguments):
 def test_the_teacher_that_does_not_fit_is_numbered():
     ensemble = TeacherEnsemble([tiny_bert(), tiny_bert(num_labels=4)])
     with pytest.raises(InputError, match="Teacher 2 of 2: .*different number of classes"):
-        ensemble.pair_with(tiny_bert(layers=1), compares_hidden_states=False)
+        ensemble.pair_with(tiny_bert(layers=1), NOTHING_ELSE)
 
 
 class Sampled(LiveTeacher):
     """A teacher that answers with sampled tokens."""
 
-    def __call__(self, inputs, with_hidden_state=False):
+    def __call__(self, inputs, needs=NOTHING_ELSE):
         logits = super().__call__(inputs).logits
         return Signals(None, sparse=SparseSampling(2, 3, TEMPERATURE, seed=0)(logits, seed=0))
 

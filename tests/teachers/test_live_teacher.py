@@ -7,6 +7,7 @@ from conftest import VOCABULARY, tiny_bert
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration, set_seed
 
 from hf_distill.model_wrappers import forward_parameters
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.teachers import LiveTeacher
 
 
@@ -24,7 +25,7 @@ def test_it_is_frozen_in_evaluation_mode_and_answers_without_a_graph():
     signals = teacher(random_batch())
     assert not model.training
     assert not signals.logits.requires_grad
-    assert signals.last_hidden_state is None
+    assert not signals.hidden_states and not signals.attention
     torch.testing.assert_close(signals.logits, teacher(random_batch()).logits, rtol=0, atol=0)
 
 
@@ -49,17 +50,20 @@ def test_its_classes_come_in_the_students_order():
     model = tiny_bert(3, id2label={0: "a", 1: "b", 2: "c"})
     expected = model(**random_batch()).logits
     teacher = LiveTeacher(model)
-    teacher.pair_with(tiny_bert(3, id2label={0: "c", 1: "a", 2: "b"}), compares_hidden_states=False)
+    teacher.pair_with(tiny_bert(3, id2label={0: "c", 1: "a", 2: "b"}), NOTHING_ELSE)
     logits = teacher(random_batch()).logits
     for row in range(3):
         assert logits[row].tolist() == [expected[row, 2].item(), expected[row, 0].item(), expected[row, 1].item()]
 
 
-def test_its_last_hidden_state_is_the_one_before_the_head():
+def test_its_hidden_states_are_counted_from_the_embeddings():
     model = tiny_bert()
-    expected = model.bert(**random_batch()).last_hidden_state
-    signals = LiveTeacher(model)(random_batch(), with_hidden_state=True)
-    torch.testing.assert_close(signals.last_hidden_state, expected)
+    expected = {0: model.bert.embeddings(random_batch()["input_ids"], random_batch()["token_type_ids"])}
+    expected[4] = model.bert(**random_batch()).last_hidden_state
+    signals = LiveTeacher(model)(random_batch(), SignalNeeds(hidden_states=frozenset({0, 4})))
+    assert set(signals.hidden_states) == {0, 4} and not signals.attention
+    for layer, state in expected.items():
+        torch.testing.assert_close(signals.hidden_states[layer], state)
 
 
 def tiny_bart():
@@ -79,8 +83,9 @@ def tiny_t5():
 
 
 @pytest.mark.parametrize("build", [tiny_bart, tiny_t5])
-def test_the_last_hidden_state_of_an_encoder_decoder_is_the_decoders(build):
+def test_the_hidden_states_of_an_encoder_decoder_are_the_decoders(build):
     model = build().eval()
+    last = LiveTeacher(model).shape.layers
     batch = {**random_batch(), "decoder_input_ids": torch.tensor([[2, 5], [2, 6], [2, 7]])}
     inputs = {name: value for name, value in batch.items() if name != "token_type_ids"}
     expected = (
@@ -88,9 +93,9 @@ def test_the_last_hidden_state_of_an_encoder_decoder_is_the_decoders(build):
         if build is tiny_bart
         else model(**inputs, output_hidden_states=True).decoder_hidden_states[-1]
     )
-    signals = LiveTeacher(model)(batch, with_hidden_state=True)
-    assert signals.last_hidden_state.shape == (3, 2, 16)
-    torch.testing.assert_close(signals.last_hidden_state, expected)
+    signals = LiveTeacher(model)(batch, SignalNeeds(hidden_states=frozenset({last})))
+    assert signals.hidden_states[last].shape == (3, 2, 16)
+    torch.testing.assert_close(signals.hidden_states[last], expected)
 
 
 def test_a_model_that_placed_itself_is_left_there():
@@ -115,9 +120,9 @@ def test_a_model_spread_by_accelerate_with_parts_on_the_disk(tmp_path):
     dispatched = dispatch_model(copy.deepcopy(model), places, main_device="cpu", offload_dir=str(tmp_path))
     teacher = LiveTeacher(dispatched)
     teacher.prepare(Accelerator(cpu=True), torch.device("cpu"))
-    signals = teacher(random_batch(), with_hidden_state=True)
+    signals = teacher(random_batch(), SignalNeeds(hidden_states=frozenset({4})))
     torch.testing.assert_close(signals.logits, expected)
-    assert signals.last_hidden_state.device.type == "cpu"
+    assert signals.hidden_states[4].device.type == "cpu"
 
 
 def test_the_parameters_of_a_forward_are_read_by_name():

@@ -12,6 +12,7 @@ from transformers import BertForMaskedLM
 from hf_distill import DistillationTrainer
 from hf_distill.errors import InputError
 from hf_distill.losses import soft_target_loss, sparse_soft_target_loss
+from hf_distill.signal_needs import NOTHING_ELSE
 from hf_distill.signals import Signals, SparseLogits
 from hf_distill.teachers import LiveTeacher
 from hf_distill.teachers.sparse_sampling import SparseSampling
@@ -171,7 +172,7 @@ class SampledTeacher(LiveTeacher):
 
     draw = sampling(top_k=4, samples=6)
 
-    def __call__(self, inputs, with_hidden_state=False):
+    def __call__(self, inputs, needs=NOTHING_ELSE):
         return Signals(None, sparse=self.draw(super().__call__(inputs).logits, seed=0))
 
 

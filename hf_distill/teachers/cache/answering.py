@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from hf_distill.errors import InputError
 from hf_distill.label_alignment import with_decoder_inputs
 from hf_distill.model_wrappers import unwrapped
-from hf_distill.signals import Signals
 from hf_distill.teachers.cache.fingerprint import Storage
 from hf_distill.teachers.cache.shards import Answers
 from hf_distill.teachers.cache.spans import Spans
+from hf_distill.teachers.cache.stored_signals import to_store
 from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
 from hf_distill.teachers.live_teacher import LiveTeacher, places_itself
 from hf_distill.teachers.sparse_sampling import SparseSampling
@@ -72,7 +72,7 @@ class AnsweringTeacher:
             keys: ``(batch, 16)`` uint8.
 
         Raises:
-            InputError: The hidden states that are to be stored are not there.
+            InputError: What is to be stored is not there.
         """
         spans = Spans.of(batch, self.inputs.is_encoder_decoder)
         tokens = spans.tokens.to(self.device) if spans is not None else None
@@ -80,9 +80,9 @@ class AnsweringTeacher:
         # As when the teacher is live: its weights alone are cast, and what it is given may be in fp32.
         is_cast = self.compute_dtype == torch.bfloat16 and self.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16) if is_cast else nullcontext():
-            signals = self._live(seen, self.storage.with_hidden_states)
+            signals = self._live(seen, self.storage.needs)
         by_row, by_token = {}, {}
-        for name, values in self._signals_to_store(signals).items():
+        for name, values in ({"logits": signals.dense_logits} | to_store(signals, self.storage.needs)).items():
             if spans is not None and tokens is not None and spans.fit(values):
                 by_token[name] = values.flatten(0, 1).index_select(0, tokens)
             else:
@@ -90,16 +90,6 @@ class AnsweringTeacher:
         lengths = spans.lengths if spans is not None and by_token else None
         answers = Answers(torch.from_numpy(keys.copy()), by_row, by_token, lengths)
         return answers if self.storage.sampling is None else _sampled(answers, self.storage.sampling)
-
-    def _signals_to_store(self, signals: Signals) -> dict[str, Tensor]:
-        if not self.storage.with_hidden_states:
-            return {"logits": signals.dense_logits}
-        if signals.last_hidden_state is None:
-            raise InputError(
-                "Hidden states are to be stored, and the teacher returned none: its forward must take "
-                "`output_hidden_states`. Leave with_hidden_states out (on the command line hidden_state_weight)."
-            )
-        return {"logits": signals.dense_logits, "last_hidden_state": signals.last_hidden_state}
 
     def as_stored(self, answers: Answers) -> Answers:
         """The same answers on the CPU, as exact as they are to be stored; waits for them.

@@ -25,6 +25,7 @@ from hf_distill.several_processes import (
     locked_by_main,
     this_process,
 )
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.teachers.cache.answering import AnsweringTeacher
 from hf_distill.teachers.cache.build_share import BuildShare
 from hf_distill.teachers.cache.cache_folder import CacheFolder, read_fingerprint
@@ -52,7 +53,7 @@ def cache_teacher_outputs(
     *,
     batch_size: int | None = None,
     storage_dtype: torch.dtype = torch.float32,
-    with_hidden_states: bool = False,
+    needs: SignalNeeds = NOTHING_ELSE,
     sampling: SparseSampling | None = None,
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -75,7 +76,8 @@ def cache_teacher_outputs(
         batch_size: Rows that the teacher answers at once; as many as fit if not given.
         storage_dtype: ``torch.float32`` keeps answers in fp32 exactly; ``torch.float16`` with a relative error of up
             to 2^-11 (numbers below 6e-5 with an absolute one of up to 2^-25), ``torch.bfloat16`` of up to 2^-8.
-        with_hidden_states: Also store the last hidden states.
+        needs: What to store beside the logits, such as ``SignalNeeds(hidden_states=frozenset({12}))``;
+            :func:`~hf_distill.needs_of_teacher` tells it from an objective.
         sampling: Store a sample of each distribution in place of all logits, for large vocabularies.
         settings: Whatever else decides the answers; compared with that of the cache, name by name.
         overwrite: Build anew, whatever cache is there.
@@ -95,7 +97,7 @@ def cache_teacher_outputs(
     device = torch.device(device) if device is not None else None
     state = this_process(device)
     with failing_together():
-        storage = Storage(storage_dtype, with_hidden_states, sampling)
+        storage = Storage(storage_dtype, needs, sampling)
         answering = AnsweringTeacher(teacher, storage, state.device if device is None else device)
         rows = TeacherRows(dataset, answering.inputs)
         collator = (
@@ -234,7 +236,7 @@ class CacheBuild:
             tokens = self.rows.count_tokens(numbers) or len(numbers) * int(answers.lengths)
             total += of_tokens * tokens // max(int(answers.lengths), 1)
         if self._state.is_main_process:
-            is_large = total > LARGE_BYTES or self.answering.storage.with_hidden_states
+            is_large = total > LARGE_BYTES or bool(self.answering.storage.needs)
             tell = logger.warning if is_large else logger.info
             tell(f"The teacher answers {len(numbers)} different rows, {_size(total)} in {self._path!r}.")
         free = shutil.disk_usage(self.folder.path).free

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from hf_distill.errors import InputError
+from hf_distill.model_shape import ModelShape
 from hf_distill.padding_free import check_rows_stay_rows
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.signals import Signals, SparseLogits
 from hf_distill.teachers.cache.cache_folder import CacheFolder
 from hf_distill.teachers.cache.caching_collator import CachingCollator
@@ -21,10 +24,9 @@ from hf_distill.teachers.cache.fingerprint import check_rows
 from hf_distill.teachers.cache.keys import dataset_keys
 from hf_distill.teachers.cache.open_cache import OpenCache
 from hf_distill.teachers.cache.sealed_file import WAYS_OUT, verify_sealed
+from hf_distill.teachers.cache.stored_signals import from_store, stored_fields
 from hf_distill.teachers.label_matching import label_names, match_labels
-from hf_distill.teachers.pairing import check_widths, is_classifier
-
-_HIDDEN_STATE = "last_hidden_state"
+from hf_distill.teachers.pairing import is_classifier
 
 
 class CachedTeacher:
@@ -58,6 +60,7 @@ class CachedTeacher:
         self._cache = cache
         self._class_order: list[int] | None = None
         self._class_index: Tensor | None = None
+        self._needs = NOTHING_ELSE
 
     @property
     def input_names(self) -> frozenset[str]:
@@ -99,31 +102,30 @@ class CachedTeacher:
             rows = rows.remove_columns(self.key_column)
         return rows.add_column(self.key_column, [key.tobytes().hex() for key in keys])
 
-    def pair_with(self, student: nn.Module, compares_hidden_states: bool, tokenizer: Any = None) -> None:
-        """Check that classes and hidden states fit.
+    @property
+    def shape(self) -> ModelShape:
+        """How deep and how wide the teacher was."""
+        return self._cache.teacher.shape
+
+    def pair_with(self, student: nn.Module, needs: SignalNeeds, tokenizer: Any = None) -> None:
+        """Check that classes fit and that what is needed is stored.
 
         The tokenizer needs no check: rows of another vocabulary than the teacher's are not in the cache.
 
         Raises:
             InputError: They do not; the message says in what.
         """
+        missing = sorted(set(stored_fields(needs)) - self._cache.fields)
+        if missing:
+            raise InputError(
+                f"The objective needs {', '.join(missing)} of the teacher, and its cache {str(self._cache.path)!r} "
+                f"does not hold that: make it with needs=needs_of_teacher(objective, student, teacher); {WAYS_OUT}."
+            )
+        self._needs = needs
         teacher = self._cache.teacher
-        if compares_hidden_states:
-            self._check_hidden_states(student)
         self._class_order = self._class_index = None
         if teacher.label_names is not None and is_classifier(student):
             self._class_order = match_labels(label_names(student), teacher.label_names)
-
-    def _check_hidden_states(self, student: nn.Module) -> None:
-        if _HIDDEN_STATE not in self._cache.fields:
-            raise self._without_hidden_states()
-        check_widths(student, self._cache.teacher.hidden_size)
-
-    def _without_hidden_states(self) -> InputError:
-        return InputError(
-            f"hidden_state_weight is above 0 and the teacher's cache {str(self._cache.path)!r} holds no hidden "
-            f"states: make it with_hidden_states=True; {WAYS_OUT}."
-        )
 
     def prepare(self, accelerator: Accelerator, device: torch.device) -> None:
         """Put the order of the classes where the answers will be."""
@@ -137,30 +139,34 @@ class CachedTeacher:
             InputError: It joins the rows of a batch.
         """
         check_rows_stay_rows(collator)
-        return CachingCollator(collator, self._cache, self.key_column)
+        fields = [*self._answer_fields, *stored_fields(self._needs)]
+        return CachingCollator(collator, self._cache, self.key_column, fields)
 
-    def __call__(self, inputs: Mapping[str, Any], with_hidden_state: bool = False) -> Signals:
+    def __call__(self, inputs: Mapping[str, Any], needs: SignalNeeds = NOTHING_ELSE) -> Signals:
         """The stored answers in fp32, the classes in the student's order.
 
         Args:
             inputs: A batch of this teacher's collator.
-            with_hidden_state: Also return the last hidden state.
+            needs: What to hand over beside the answers: part of what it was paired for.
 
         Raises:
             InputError: The batch was made by another collator.
         """
-        answers = {field: self._entry(inputs, field) for field in self._cache.fields if field != _HIDDEN_STATE}
-        hidden_state = self._entry(inputs, _HIDDEN_STATE) if with_hidden_state else None
+        answers = {field: self._entry(inputs, field) for field in self._answer_fields}
+        hidden_states, attention = from_store(partial(self._entry, inputs), needs)
         sampling = self._cache.made_from["sampling"]
         if sampling is None:
-            signals = Signals(answers["logits"], hidden_state)
+            signals = Signals(answers["logits"], hidden_states=hidden_states, attention=attention)
         else:
-            signals = Signals(None, hidden_state, SparseLogits(**answers, temperature=sampling["temperature"]))
+            sparse = SparseLogits(**answers, temperature=sampling["temperature"])
+            signals = Signals(None, sparse, hidden_states=hidden_states, attention=attention)
         return signals.in_class_order(self._class_index)
 
+    @property
+    def _answer_fields(self) -> list[str]:
+        return sorted(self._cache.fields - set(self._cache.made_from["inside"]))
+
     def _entry(self, inputs: Mapping[str, Any], field: str) -> Tensor:
-        if field not in self._cache.fields:
-            raise self._without_hidden_states()
         value = inputs.get(self._cache.entry(field))
         if value is None:
             raise InputError(

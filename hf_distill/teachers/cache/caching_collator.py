@@ -23,10 +23,11 @@ class CachingCollator:
         cache: Where the answers are.
         key_column: A column of keys in hexadecimal digits, which rows have that the teacher read otherwise; the keys
             of other rows are computed from them.
+        fields: What of the answers is put into a batch.
     """
 
-    def __init__(self, collator: Callable, cache: OpenCache, key_column: str) -> None:
-        self.collator, self.cache, self.key_column = collator, cache, key_column
+    def __init__(self, collator: Callable, cache: OpenCache, key_column: str, fields: Sequence[str]) -> None:
+        self.collator, self.cache, self.key_column, self.fields = collator, cache, key_column, fields
         self._batches_to_check = _BATCHES_TO_CHECK
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class CachingCollator:
                 self._batches_to_check -= 1
                 refuse_random_collator(partial(self._collated, rows), inputs, type(self.collator).__name__)
         batch = self._collated(rows)
-        return {**batch, **self.cache.batch_entries(keys, batch)}
+        return {**batch, **self.cache.batch_entries(keys, batch, self.fields)}
 
     def _collated(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         # The same rows are collated several times, and a collator may take something out of them.

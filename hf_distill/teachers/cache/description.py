@@ -8,10 +8,11 @@ from typing import Any
 from torch import nn
 
 from hf_distill.label_alignment import predicts_next_token
+from hf_distill.model_shape import ModelShape
 from hf_distill.model_wrappers import unwrapped
 from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
 from hf_distill.teachers.label_matching import label_names
-from hf_distill.teachers.pairing import hidden_width, is_classifier
+from hf_distill.teachers.pairing import is_classifier
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class TeacherDescription:
     Attributes:
         inputs: What it reads.
         label_names: Its classes in the order of its logits; None for one that is no classifier.
-        hidden_size: The width of its hidden states; None if unknown.
+        shape: How deep and how wide it is.
         predicts_next_token: It is a causal language model.
     """
 
     inputs: TeacherInputs
     label_names: list[str] | None
-    hidden_size: int | None
+    shape: ModelShape
     predicts_next_token: bool
 
     @classmethod
@@ -35,8 +36,7 @@ class TeacherDescription:
         """Of a model, wrapped or not."""
         model = unwrapped(model)
         labels = label_names(model) if is_classifier(model) else None
-        hidden_size = hidden_width(model)
-        return cls(TeacherInputs.of(model), labels, hidden_size, predicts_next_token(model))
+        return cls(TeacherInputs.of(model), labels, ModelShape.of(model), predicts_next_token(model))
 
     def to_dict(self) -> dict[str, Any]:
         """Fit for JSON."""
@@ -48,4 +48,4 @@ class TeacherDescription:
     def from_dict(cls, described: dict[str, Any]) -> TeacherDescription:
         """What :meth:`to_dict` gave."""
         inputs = {**described["inputs"], "names": frozenset(described["inputs"]["names"])}
-        return cls(**{**described, "inputs": TeacherInputs(**inputs)})
+        return cls(**{**described, "inputs": TeacherInputs(**inputs), "shape": ModelShape(**described["shape"])})

@@ -15,8 +15,10 @@ from torch import nn
 from hf_distill.errors import InputError
 from hf_distill.model_fingerprint import weights_fingerprint
 from hf_distill.model_wrappers import unwrapped
+from hf_distill.signal_needs import SignalNeeds
 from hf_distill.teachers.cache.key_table import as_comparable
 from hf_distill.teachers.cache.sealed_file import WAYS_OUT
+from hf_distill.teachers.cache.stored_signals import stored_fields
 from hf_distill.teachers.sparse_sampling import SparseSampling
 from hf_distill.version import __version__
 
@@ -34,12 +36,12 @@ class Storage:
 
     Attributes:
         dtype: Of the stored numbers.
-        with_hidden_states: Keep the last hidden states too.
+        needs: What is kept beside the answers.
         sampling: Keep a sample of each distribution; None for all logits.
     """
 
     dtype: torch.dtype
-    with_hidden_states: bool
+    needs: SignalNeeds
     sampling: SparseSampling | None
 
 
@@ -73,7 +75,7 @@ def fingerprint(
         "config": _steady(config.to_dict()) if hasattr(config, "to_dict") else None,
         "compute_dtype": str(compute_dtype),
         "storage_dtype": str(storage.dtype),
-        "hidden_states": storage.with_hidden_states,
+        "inside": stored_fields(storage.needs),
         "sampling": vars(sampling) if sampling is not None else None,
         "tokenizer": _processing_fingerprint(processing_class),
         "settings": dict(settings),
@@ -87,7 +89,7 @@ def fingerprint(
 def check_same(found: Mapping[str, Any], expected: Mapping[str, Any], folder: str, is_complete: bool) -> None:
     """Check that a cache was made from what it is now wanted for.
 
-    A complete cache may hold more than is wanted: other rows, which are checked by their keys, and hidden states.
+    A complete cache may hold more than is wanted: other rows, which are checked by their keys, and other layers.
 
     Args:
         found: The fingerprint of the cache.
@@ -99,8 +101,8 @@ def check_same(found: Mapping[str, Any], expected: Mapping[str, Any], folder: st
         CacheMismatch: They differ; the message names each part with both values.
     """
     left_out = {"examples", "examples_sha256"} if is_complete else set()
-    if is_complete and found.get("hidden_states"):
-        left_out.add("hidden_states")
+    if is_complete and set(found.get("inside", [])) >= set(expected["inside"]):
+        left_out.add("inside")
     there = _flat({name: value for name, value in found.items() if name not in left_out})
     here = _flat({name: value for name, value in expected.items() if name not in left_out})
     differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,13 @@ class OpenCache:
         """The name of a field in a batch."""
         return f"{self.name}_{field}"
 
-    def batch_entries(self, keys: np.ndarray, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def batch_entries(self, keys: np.ndarray, batch: Mapping[str, Any], fields: Collection[str]) -> dict[str, Tensor]:
         """What is stored for the rows of a batch, in the storage dtype.
 
         Args:
             keys: ``(rows, 16)`` uint8.
             batch: The rows collated, whose padding is followed.
+            fields: Which of what is stored.
 
         Returns:
             By the names of the entries, ``(rows, ...)`` or ``(rows, sequence, ...)`` tensors.
@@ -81,12 +82,13 @@ class OpenCache:
                 f"as they are read; {WAYS_OUT}."
             )
         store = self.store
-        entries = {self.entry(name): torch.stack(store.take(name, places)) for name in store.by_row}
-        if store.by_token:
+        entries = {
+            self.entry(name): torch.stack(store.take(name, places)) for name in store.by_row.intersection(fields)
+        }
+        by_token = store.by_token.intersection(fields)
+        if by_token:
             spans = self._spans(places, batch)
-            entries |= {
-                self.entry(name): spans.put_back(torch.cat(store.take(name, places))) for name in store.by_token
-            }
+            entries |= {self.entry(name): spans.put_back(torch.cat(store.take(name, places))) for name in by_token}
         return entries
 
     def _spans(self, places: np.ndarray, batch: Mapping[str, Any]) -> Spans:

@@ -7,6 +7,8 @@ from tiny_tasks import TASKS, collator_for
 from transformers import TrainerCallback
 
 from hf_distill import DistillationTrainer, DistillationTrainingArguments
+from hf_distill.model_shape import ModelShape
+from hf_distill.signal_needs import SignalNeeds
 from hf_distill.teachers.cache import cache_teacher_outputs
 
 TERMS = ("loss", "soft_target_loss", "hard_target_loss", "hidden_state_loss")
@@ -52,6 +54,11 @@ def train(folder, student, teacher, rows, collator=None, resume=False, callbacks
     trainer.train(resume_from_checkpoint=resume)
     steps = [[log[term] for term in TERMS if term in log] for log in trainer.state.log_history if "loss" in log]
     return trainer.model, steps, recorder.gradients
+
+
+def last_hidden_state(teacher):
+    """What a cache must hold for the hidden states of the last layers."""
+    return SignalNeeds(hidden_states=frozenset({ModelShape.of(teacher).layers}))
 
 
 def cache_of(teacher, rows, folder, collator=None, **options):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import PaddingCollator, random_rows, tiny_bert
 from datasets import concatenate_datasets
-from teachers.cache.cached_training import cache_of, pair
+from teachers.cache.cached_training import cache_of, last_hidden_state, pair
 from teachers.cache.observed_builds import OutOfMemory, count_rows, logits_of, stored_by_key
 from transformers import BertForMaskedLM
 
@@ -83,15 +83,17 @@ def test_weights_that_are_cast_come_back_bit_by_bit(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float16, 2**-11), (torch.bfloat16, 2**-8)])
 def test_storage_in_half_the_space_has_the_stated_error(dtype, error, tmp_path):
-    _, teacher, rows = pair("tokens")
-    exact = cache_of(teacher, rows, tmp_path / "exact", with_hidden_states=True)
-    half = cache_of(teacher, rows, tmp_path / "half", with_hidden_states=True, storage_dtype=dtype)
+    student, teacher, rows = pair("tokens")
+    needs = last_hidden_state(teacher)
+    exact = cache_of(teacher, rows, tmp_path / "exact", needs=needs)
+    half = cache_of(teacher, rows, tmp_path / "half", needs=needs, storage_dtype=dtype)
     batch = list(rows)
-    answers, expected = (
-        cached(cached.collator(PaddingCollator())(batch), with_hidden_state=True) for cached in (half, exact)
-    )
-    for name in ("logits", "last_hidden_state"):
-        values, exact_values = getattr(answers, name), getattr(expected, name)
+    for cached in (half, exact):
+        cached.pair_with(student, needs)
+    answers, expected = (cached(cached.collator(PaddingCollator())(batch), needs) for cached in (half, exact))
+    (layer,) = expected.hidden_states
+    pairs = [(answers.logits, expected.logits), (answers.hidden_states[layer], expected.hidden_states[layer])]
+    for values, exact_values in pairs:
         assert values.dtype == torch.float32
         difference = (values - exact_values).abs()
         assert (difference <= error * exact_values.abs() + 2**-25).all()
@@ -259,7 +261,7 @@ def test_a_large_cache_is_announced(tmp_path, monkeypatch):
     monkeypatch.setattr(building.logger, "warning", told.append)
     cache_of(tiny_bert(), random_rows(6), tmp_path / "small")
     assert not told
-    cache_of(tiny_bert(), random_rows(6), tmp_path / "wide", with_hidden_states=True)
+    cache_of(tiny_bert(), random_rows(6), tmp_path / "wide", needs=last_hidden_state(tiny_bert()))
     monkeypatch.setattr(building, "LARGE_BYTES", 100)
     cache_of(tiny_bert(), random_rows(6), tmp_path / "large")
     assert len(told) == 2 and all("6 different rows" in message for message in told)

@@ -15,9 +15,12 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 import hf_distill.teachers.cache.fingerprint
 from hf_distill.errors import InputError
 from hf_distill.model_fingerprint import weights_fingerprint
+from hf_distill.signal_needs import SignalNeeds
 from hf_distill.teachers.cache import CachedTeacher, CacheMismatch
 from hf_distill.teachers.cache.keys import row_key
 from hf_distill.teachers.cache.teacher_inputs import TeacherInputs
+
+STATES = SignalNeeds(hidden_states=frozenset({2, 4}))
 
 
 def tokenizer(*words):
@@ -68,7 +71,7 @@ def with_config_changed():
         ({"teacher": lambda: tiny_bert(cls=OtherBert)}, {"teacher 'BertFor.*' there and 'OtherBert' here"}),
         ({"teacher": lambda: tiny_bert().bfloat16()}, {"compute_dtype 'torch.float32' there and 'torch.bfloat16'"}),
         ({"storage_dtype": lambda: torch.float16}, {"storage_dtype 'torch.float32' there and 'torch.float16' here"}),
-        ({"with_hidden_states": lambda: True}, {"hidden_states False there and True here"}),
+        ({"needs": lambda: STATES}, {r"inside \[\] there and \['hidden_state_2', 'hidden_state_4'\] here"}),
         ({"processing_class": lambda: tokenizer("b", "a")}, {"tokenizer"}),
         ({"processing_class": lambda: None}, {"tokenizer '.* there and None here"}),
         (
@@ -92,7 +95,7 @@ def test_each_part_that_differs_is_named(changes, parts, given, tmp_path):
     assert make(tmp_path / "other", given, **changed)
     make(tmp_path / "cache", given, overwrite=True, **changed)
     assert make(tmp_path / "cache", given, **changed)
-    if "with_hidden_states" not in changes:
+    if "needs" not in changes:
         with pytest.raises(CacheMismatch):
             make(tmp_path / "cache", given)
 
@@ -130,10 +133,13 @@ def test_a_part_of_the_rows_in_any_order_is_accepted_and_a_missing_row_is_not(gi
 
 
 def test_hidden_states_that_are_there_need_not_be_used(given, tmp_path):
-    make(tmp_path / "cache", given, with_hidden_states=True)
+    make(tmp_path / "cache", given, needs=STATES)
     assert make(tmp_path / "cache", given)
+    assert make(tmp_path / "cache", given, needs=SignalNeeds(hidden_states=frozenset({4})))
+    with pytest.raises(CacheMismatch, match="inside .* there and .*hidden_state_3"):
+        make(tmp_path / "cache", given, needs=SignalNeeds(hidden_states=frozenset({3})))
     next((tmp_path / "cache").glob("index-*")).unlink()
-    with pytest.raises(CacheMismatch, match="hidden_states True there and False here"):
+    with pytest.raises(CacheMismatch, match=r"inside \['hidden_state_2', 'hidden_state_4'\] there and \[\] here"):
         make(tmp_path / "cache", given)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import PaddingCollator
-from teachers.cache.cached_training import cache_of, pair, train
+from teachers.cache.cached_training import cache_of, last_hidden_state, pair, train
 
 from hf_distill import SparseSampling
 from hf_distill.teachers.cache import CacheMismatch, shards
@@ -15,9 +15,10 @@ SAMPLING = SparseSampling(top_k=4, samples=6, temperature=3.0, seed=5)
 
 @pytest.mark.parametrize("task", ["masked tokens", "next token, Llama"])
 def test_each_rows_sample_is_drawn_by_its_key(task, tmp_path):
-    _, teacher, rows = pair(task)
-    cached = cache_of(teacher, rows, tmp_path / "cache", sampling=SAMPLING, with_hidden_states=True)
-    signals = cached(cached.collator(PaddingCollator())(list(rows)), with_hidden_state=True)
+    student, teacher, rows = pair(task)
+    cached = cache_of(teacher, rows, tmp_path / "cache", sampling=SAMPLING, needs=last_hidden_state(teacher))
+    cached.pair_with(student, last_hidden_state(teacher))
+    signals = cached(cached.collator(PaddingCollator())(list(rows)), last_hidden_state(teacher))
     assert signals.logits is None and signals.sparse.temperature == 3.0
     assert signals.sparse.token_ids.shape == (24, 12, 10)
     for place, row in enumerate(rows):
@@ -30,8 +31,9 @@ def test_each_rows_sample_is_drawn_by_its_key(task, tmp_path):
         assert torch.equal(signals.sparse.token_ids[place, :length], expected.token_ids)
         torch.testing.assert_close(signals.sparse.probabilities[place, :length], expected.probabilities)
         torch.testing.assert_close(signals.sparse.entropy[place, :length], expected.entropy)
+        (found,) = signals.hidden_states.values()
         states = output.hidden_states[-1][0]
-        torch.testing.assert_close(signals.last_hidden_state[place, :length], states, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found[place, :length], states, rtol=1e-5, atol=1e-5)
 
 
 def test_whole_examples(tmp_path):

@@ -5,11 +5,12 @@ import pickle
 import pytest
 import torch
 from conftest import PaddingCollator, random_rows, tiny_bert
-from teachers.cache.cached_training import cache_of, pair, train
+from teachers.cache.cached_training import cache_of, last_hidden_state, pair, train
 from transformers import default_data_collator
 
 from hf_distill import DistillationTrainer, TeacherEnsemble
 from hf_distill.errors import InputError
+from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.teachers.cache import CachedTeacher, CacheMismatch
 from hf_distill.teachers.live_teacher import LiveTeacher
 
@@ -42,15 +43,16 @@ def test_what_does_not_fit_is_refused(tmp_path, make_arguments):
     rows, teacher = random_rows(8), tiny_bert(id2label=NAMES)
     cached = cache_of(teacher, rows, tmp_path / "cache")
     with pytest.raises(InputError, match="different class names"):
-        cached.pair_with(tiny_bert(id2label={0: "a", 1: "b", 2: "c"}), False)
+        cached.pair_with(tiny_bert(id2label={0: "a", 1: "b", 2: "c"}), NOTHING_ELSE)
     with pytest.raises(InputError, match="different number of classes"):
-        cached.pair_with(tiny_bert(num_labels=2), False)
-    with pytest.raises(InputError, match="no hidden states.*with_hidden_states=True"):
+        cached.pair_with(tiny_bert(num_labels=2), NOTHING_ELSE)
+    with pytest.raises(InputError, match="needs hidden_state_4 of the teacher.*needs=needs_of_teacher"):
         DistillationTrainer(tiny_bert(), cached, make_arguments(hidden_state_weight=0.1))
-    with_states = cache_of(teacher, rows, tmp_path / "states", with_hidden_states=True)
-    with pytest.raises(InputError, match="64 wide and the teacher's 32"):
-        with_states.pair_with(tiny_bert(hidden_size=64), True)
-    with_states.pair_with(tiny_bert(hidden_size=64), False)
+    with_states = cache_of(teacher, rows, tmp_path / "states", needs=last_hidden_state(teacher))
+    with_states.pair_with(tiny_bert(hidden_size=64), last_hidden_state(teacher))
+    with pytest.raises(InputError, match="hidden_state_3, value_2 of the teacher.*does not hold that"):
+        needs = SignalNeeds(hidden_states=frozenset({3, 4}), values=frozenset({2}))
+        with_states.pair_with(tiny_bert(), needs)
 
 
 def test_a_batch_of_another_collator_is_refused(tmp_path):
@@ -147,8 +149,9 @@ def test_two_caches_serve_one_batch(tmp_path):
 
 
 def test_it_can_be_sent_to_another_process(tmp_path):
-    _, teacher, rows = pair("tokens")
-    cached = cache_of(teacher, rows, tmp_path / "cache", with_hidden_states=True)
+    student, teacher, rows = pair("tokens")
+    cached = cache_of(teacher, rows, tmp_path / "cache", needs=last_hidden_state(teacher))
+    cached.pair_with(student, last_hidden_state(teacher))
     content = pickle.dumps((cached, cached.collator(default_data_collator)))
     assert len(content) < 2000
     sent, collator = pickle.loads(content)

@@ -7,7 +7,7 @@ import torch
 from conftest import PaddingCollator, random_rows, tiny_bert
 from datasets import Dataset
 from interrupted.small_run import InterruptAt, Interrupted
-from teachers.cache.cached_training import cache_of, largest_difference, pair, train
+from teachers.cache.cached_training import cache_of, largest_difference, last_hidden_state, pair, train
 from tiny_tasks import TASKS
 from two_processes.cases import distilbert_of_bert
 
@@ -38,7 +38,7 @@ def test_it_is_bit_equal_where_the_batches_are_the_same(task, tmp_path):
     rows = by_length(rows)
     arguments = {"train_sampling_strategy": "sequential", **HIDDEN}
     live, live_steps, _ = train(tmp_path / "out", student, copy.deepcopy(teacher), rows, **arguments)
-    cached = cache_of(teacher, rows, tmp_path / "cache", batch_size=8, with_hidden_states=True)
+    cached = cache_of(teacher, rows, tmp_path / "cache", batch_size=8, needs=last_hidden_state(teacher))
     model, steps, _ = train(tmp_path / "out", student, cached, rows, **arguments)
     assert len(steps) == 6 and len(steps[0]) == 4
     assert steps == live_steps
@@ -49,7 +49,7 @@ def test_it_is_bit_equal_where_the_batches_are_the_same(task, tmp_path):
 @pytest.mark.parametrize("task", TASKS)
 def test_each_step_is_the_same_however_the_rows_are_shuffled(task, tmp_path):
     student, teacher, rows = pair(task)
-    cached = cache_of(teacher, rows, tmp_path / "cache", with_hidden_states=True)
+    cached = cache_of(teacher, rows, tmp_path / "cache", needs=last_hidden_state(teacher))
     order = {} if task == "images" else {"train_sampling_strategy": "group_by_length"}
     for arguments in ({"gradient_accumulation_steps": 2, "per_device_train_batch_size": 5}, order):
         at_equal_weights = {**HIDDEN, **arguments, "learning_rate": 0.0, "num_train_epochs": 1}
@@ -66,7 +66,8 @@ def test_padding_on_the_left(task, tmp_path):
     student, teacher, rows = pair(task)
     # BERT's positions count from the left, padding included, so only the same batches have the same answers.
     rows = by_length(rows.map(lambda row: {"labels": [-100, *row["labels"][1:]]}))
-    cached = cache_of(teacher, rows, tmp_path / "cache", LeftPaddingCollator(), with_hidden_states=True, batch_size=8)
+    needs = last_hidden_state(teacher)
+    cached = cache_of(teacher, rows, tmp_path / "cache", LeftPaddingCollator(), needs=needs, batch_size=8)
     arguments = {**HIDDEN, "learning_rate": 0.0, "collator": LeftPaddingCollator(), "num_train_epochs": 1}
     if task == "tokens":
         arguments["train_sampling_strategy"] = "sequential"

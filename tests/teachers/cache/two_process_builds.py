@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from conftest import PaddingCollator, random_rows, tiny_bert
-from teachers.cache.cached_training import cache_of, pair, train
+from teachers.cache.cached_training import cache_of, last_hidden_state, pair, train
 
 from hf_distill.errors import InputError
 from hf_distill.teachers.cache import cache_folder, shards
@@ -29,7 +29,7 @@ def trainings(folder):
         student, teacher, rows = pair(task)
         answered = []
         teacher.register_forward_pre_hook(lambda *args, answered=answered: answered.append(1))
-        cached = cache_of(teacher, rows, folder / task, with_hidden_states=True, batch_size=4)
+        cached = cache_of(teacher, rows, folder / task, needs=last_hidden_state(teacher), batch_size=4)
         forwards = len(answered)
         order = {"train_sampling_strategy": "group_by_length"}
         _, live, live_gradients = train(folder / "out", student, teacher, rows, **ARGUMENTS, **order)
