@@ -135,7 +135,12 @@ def test_help_is_grouped_and_explains_everything(capsys):
     assert caught.value.code == 0
     assert text.startswith("usage: ") and "Distil a teacher." in text
     assert text.count("accelerate launch scripts/") == 2
-    titles = ["teacher and student:", "data:", "distillation:", "everything else that transformers.TrainingArguments"]
+    titles = [
+        "teacher and student:",
+        "data:",
+        "objective and training:",
+        "everything else that transformers.TrainingArguments",
+    ]
     places = [text.index(f"\n{title}") for title in titles]
     assert places == sorted(places)
     for kind in ALL:

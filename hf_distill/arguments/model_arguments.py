@@ -8,7 +8,7 @@ from hf_distill.errors import InputError
 from hf_distill.students.architectures import ARCHITECTURES
 from hf_distill.students.layer_selection import LAYER_SELECTIONS
 
-STUDENT_INITS = ("teacher", "random")
+STUDENT_INITS = ("teacher", "pretrained", "random")
 CNN = "cnn"
 STUDENT_ARCHITECTURES = (*ARCHITECTURES, CNN)
 _CHOICES: dict[str, Collection[str]] = {
@@ -126,8 +126,8 @@ class ModelArguments:
     student_init: str = field(
         default="teacher",
         metadata={
-            "help": "The student's first weights: the teacher's, as far as the student is made of them (teacher), or "
-            "drawn anew in the same shape (random).",
+            "help": "The student's first weights: the teacher's, as far as the student is made of them (teacher), those "
+            "that it had before finetune_teacher (pretrained), or drawn anew in the same shape (random).",
             "choices": list(STUDENT_INITS),
         },
     )

@@ -35,12 +35,11 @@ def copy_embeddings(
 
     Example:
         >>> from transformers import BertConfig, BertModel, BertTokenizer
-        >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]
-        >>> tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate(words)})
+        >>> tokenizer = BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 5})
         >>> teacher = BertModel(BertConfig(vocab_size=9, num_hidden_layers=1, hidden_size=32, num_attention_heads=4))
         >>> student = BertModel(BertConfig(vocab_size=9, num_hidden_layers=1, hidden_size=16, num_attention_heads=4))
         >>> copy_embeddings(student, teacher, tokenizer, tokenizer)
-        7
+        6
     """
     own, taught = _embeddings(student), _embeddings(teacher)
     if own.shape[1] > taught.shape[1]:

@@ -85,13 +85,15 @@ class DistillationRun:
         claim_output_folder(self.args, self.models, self.data_arguments)
         self._gather_transfer_set()
         self.stopwatch.lap("preparing")
+        starts_before = self.models.student_init == "pretrained"
+        if starts_before:
+            self._make_students()
         if self.models.finetune_teacher:
             logger.info(f"Fine-tuning the teacher on {self._rows()}.")
             self.teaching.finetune_first()
             self.stopwatch.lap("finetuning the teacher")
-        # Both are made before any training, after which the teacher may be cast or sharded.
-        self.student = self._new_student()
-        self.baseline = self._new_student() if self.models.baseline else None
+        if not starts_before:
+            self._make_students()
         self.student_layers = getattr(self.student.config, "distilled_from_layers", None)
         logger.info(
             f"Distilling a student of {self.student.num_parameters() / 1e6:.1f} M parameters from a teacher of "
@@ -102,6 +104,11 @@ class DistillationRun:
         self.training_data = self.transfer.choose(self.teacher, answered)
         if self.teaching.answers_before_training:
             self.stopwatch.lap("caching the teacher")
+
+    def _make_students(self) -> None:
+        """Both before the student's training, after which the teacher may be cast or sharded."""
+        self.student = self._new_student()
+        self.baseline = self._new_student() if self.models.baseline else None
 
     def _gather_transfer_set(self) -> None:
         rows = self.transfer.gather(self.data.max_seq_length)

@@ -103,7 +103,7 @@ class StudentStart:
         if models.student_name_or_path is not None:
             return load_classifier(self.source, task, self.tokenizer, args, models.trust_remote_code)[0]
         student = _build_classifier(self.source, task, self.tokenizer, args, models.trust_remote_code)
-        if models.student_init == "teacher":
+        if models.student_init != "random":
             copied = copy_embeddings(student, teacher, self.tokenizer, self.teacher_tokenizer)
             logger.info(f"The student starts at random, but for {copied:,} token embeddings of its teacher.")
         return student
@@ -114,11 +114,15 @@ class StudentStart:
         if models.student_name_or_path is not None:
             return models.student_name_or_path
         if models.student_config_name_or_path is not None:
-            weights = "the teacher's token embeddings" if models.student_init == "teacher" else "random weights"
+            weights = "the teacher's token embeddings" if models.student_init != "random" else "random weights"
             return f"{weights} in the shape of {models.student_config_name_or_path}"
         if models.student_architecture == CNN:
             return "the teacher's token embeddings under a convolutional network"
-        return "the teacher's layers" if models.student_init == "teacher" else "random weights in the teacher's layers"
+        return {
+            "teacher": "the teacher's layers",
+            "pretrained": "the teacher's layers before its fine-tuning",
+            "random": "random weights in the teacher's layers",
+        }[models.student_init]
 
     def _cnn(self, teacher: PreTrainedModel) -> PreTrainedModel:
         size = self.models.student_hidden_size
@@ -128,7 +132,7 @@ class StudentStart:
 
     def _from_layers(self, teacher: PreTrainedModel) -> PreTrainedModel:
         models = self.models
-        chooses = bool(models.student_widths) and models.student_init == "teacher"
+        chooses = bool(models.student_widths) and models.student_init != "random"
         student = create_student(
             teacher,
             models.num_layers,

@@ -61,7 +61,7 @@ class TextCnnEmbeddings(nn.Module):
 
     def __init__(self, config: TextCnnConfig) -> None:
         super().__init__()
-        self.tokens: nn.Module = nn.Embedding(config.vocab_size, config.embedding_rank)
+        self.tokens = nn.Embedding(config.vocab_size, config.embedding_rank)
         self.projection = nn.Linear(config.embedding_rank, config.hidden_size, bias=False)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
@@ -139,7 +139,7 @@ class TextCnnForSequenceClassification(PreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the table of the tokens."""
-        self.embeddings.tokens = value
+        self.embeddings.register_module("tokens", value)
 
     def _init_weights(self, module: nn.Module) -> None:
         """A layer's weights keep the size of what goes through them; 0.02 would let next to nothing through."""
