@@ -133,7 +133,7 @@ def test_student_layers_are_a_number_or_a_list(given, num_layers, layers):
         ({"student_architecture": "distil", "student_config_name_or_path": "other"}, "'distil', which are two"),
         ({"student_revision": "main"}, "student_name_or_path and student_config_name_or_path are not"),
         ({"student_architecture": "rnn"}, "'rnn', which is no such choice; use one of same, distil"),
-        ({"student_init": "zeros"}, "'zeros', which is no such choice; use one of teacher, random"),
+        ({"student_init": "zeros"}, "'zeros', which is no such choice; use one of teacher, pretrained, random"),
         ({"student_init": "random", "student_name_or_path": "other"}, "would be thrown away"),
         ({"student_intermediate_size": 0}, "student_intermediate_size is 0, which leaves nothing"),
         ({"layer_selection": "middle"}, "'middle', which is no such choice; use one of alternate, spaced, first, la"),

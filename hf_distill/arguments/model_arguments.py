@@ -126,8 +126,8 @@ class ModelArguments:
     student_init: str = field(
         default="teacher",
         metadata={
-            "help": "The student's first weights: the teacher's, as far as the student is made of them (teacher), those "
-            "that it had before finetune_teacher (pretrained), or drawn anew in the same shape (random).",
+            "help": "The student's first weights: the teacher's, as far as the student is made of them (teacher), "
+            "those that it had before finetune_teacher (pretrained), or drawn anew in the same shape (random).",
             "choices": list(STUDENT_INITS),
         },
     )

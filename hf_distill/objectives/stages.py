@@ -80,7 +80,7 @@ class Stages:
         return [0, *(round(end * max_steps) for end in ends[:-1]), max_steps]
 
     def number_at(self, step: int, max_steps: int) -> int:
-        """Which stage an optimiser step, counted from 0, belongs to; the first while the number of steps is unknown."""
+        """The stage that an optimiser step, counted from 0, belongs to; the first while the steps are unknown."""
         if max_steps <= 0:
             return 0
         begins = self.boundaries(max_steps)[:-1]

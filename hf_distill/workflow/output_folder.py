@@ -127,7 +127,8 @@ def _check_writable(folder: Path, key: str) -> None:
 
 def _check_models_elsewhere(folder: Path, models: ModelArguments | StudentArguments) -> None:
     named = [("teacher_name_or_path", name) for name in getattr(models, "teacher_names", [])]
-    named.append(("student_name_or_path", models.student_name_or_path))
+    keys = ("student_name_or_path", "student_config_name_or_path")
+    named += [(key, getattr(models, key)) for key in keys if hasattr(models, key)]
     for key, name in named:
         if name is not None and os.path.isdir(name) and _lies_in(name, folder):
             raise InputError(
@@ -138,7 +139,7 @@ def _check_models_elsewhere(folder: Path, models: ModelArguments | StudentArgume
 
 def _check_rows_survive(folder: Path, data_arguments: DataArguments) -> None:
     cleared = _leftovers(folder)
-    for key in ("train_file", "validation_file", "data_dir", "dataset_name"):
+    for key in ("train_file", "validation_file", "unlabelled_file", "augmentation_vectors", "data_dir", "dataset_name"):
         name = getattr(data_arguments, key)
         path = os.path.expanduser(name or "")
         if os.path.exists(path) and any(_lies_in(path, leftover) for leftover in cleared):

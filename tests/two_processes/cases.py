@@ -5,6 +5,7 @@ The expected gradients are computed row by row without padding, and target by ta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -115,6 +116,9 @@ CASES = {
     "example, smoothed": Case(
         pair_of(), lambda: random_rows(NUM_ROWS), one_target, arguments={"label_smoothing_factor": 0.2}
     ),
+    "example, some without a label": Case(
+        pair_of(), with_labels(lambda row, index: -100 if index % 3 == 1 else index % 3), one_target
+    ),
     "example, hidden states": Case(pair_of(), lambda: random_rows(NUM_ROWS), one_target, (0.6, 0.3, 0.5)),
     "example, other inputs": Case(
         distilbert_of_bert, lambda: random_rows(NUM_ROWS, with_token_type_ids=True), one_target, (0.6, 0.3, 0.5)
@@ -147,6 +151,12 @@ CASES = {
     ),
     "score": Case(
         pair_of(num_labels=1), with_labels(lambda row, index: index / 4 - 100 * (index == 2)), one_target, kind="score"
+    ),
+    "score, some without a label": Case(
+        pair_of(num_labels=1),
+        with_labels(lambda row, index: math.nan if index % 3 == 1 else index / 4),
+        one_target,
+        kind="score",
     ),
     "several labels": Case(pair_of(), with_labels(several_labels), one_target, kind="several"),
 }
@@ -252,7 +262,8 @@ def target_terms(case, student_logits, teacher_logits, label):
     """The soft and the hard value of one target, or of each label where there are several."""
     if case.kind == "score":
         yield "soft", (student_logits[0] - teacher_logits[0]) ** 2
-        yield "hard", (student_logits[0] - label) ** 2
+        if not math.isnan(label):
+            yield "hard", (student_logits[0] - label) ** 2
     elif case.kind == "several":
         for student_logit, teacher_logit, known in zip(student_logits, teacher_logits, label, strict=True):
             if known != -100:
@@ -261,7 +272,7 @@ def target_terms(case, student_logits, teacher_logits, label):
                 yield "hard", -torch.log_softmax(pair[0], -1)[0 if known else 1]
     else:
         yield "soft", divergence(student_logits, teacher_logits)
-        if label is not None:
+        if label is not None and label != -100:
             smoothing = case.arguments.get("label_smoothing_factor", 0.0)
             log_probabilities = torch.log_softmax(student_logits, -1)
             yield "hard", -(1 - smoothing) * log_probabilities[label] - smoothing * log_probabilities.mean()
