@@ -36,7 +36,7 @@ OBJECTIVES = {
     "relations, MiniLM": [Relations(relations=MINILM)],
     "relations, MiniLMv2": [Relations(relation_heads=8, layer_mapping=[[2, 2]])],
     **{f"contrast, {loss}": [Contrast(loss=loss, layer_mapping="auto")] for loss in CONTRAST_LOSSES},
-    "contrast, first token": [Contrast(pooling="first")],
+    "contrast, first token": [Contrast(loss="distance", pooling="first")],
     "all": [
         SoftTargets(loss="dist"),
         HardTargets(weight=0.5),

@@ -16,6 +16,7 @@ from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from hf_distill.arguments import (
+    AblationArguments,
     DataArguments,
     DistillationTrainingArguments,
     ModelArguments,
@@ -44,7 +45,7 @@ def command(path):
 
 def parse(path, *overrides):
     kinds = (ModelArguments, TeacherCacheArguments, DataArguments, DistillationTrainingArguments)
-    extra = (SweepArguments,) if path.stem == "sweep" else ()
+    extra = {"sweep": (SweepArguments,), "ablation": (AblationArguments,)}.get(path.stem, ())
     return parse_arguments((*kinds, *extra), [str(path), "--use_cpu", *overrides])[: len(kinds)]
 
 

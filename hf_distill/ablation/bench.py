@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedModel
 from transformers.utils import logging
 
 from hf_distill.ablation.settings import RunSettings
+from hf_distill.arguments.model_arguments import CNN
 from hf_distill.atomic_file import write_atomically
 from hf_distill.errors import InputError
 from hf_distill.evaluation.prediction import predict_logits
@@ -29,6 +29,7 @@ from hf_distill.workflow.distillation_run import DistillationRun
 from hf_distill.workflow.models import Source, check_labels
 from hf_distill.workflow.output_folder import TEACHER_CACHE_FOLDER
 from hf_distill.workflow.teacher_finetuning import finetuned_teacher_folder
+from hf_distill.workflow.transfer import AUGMENTED_FOLDER
 
 logger = logging.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class Bench:
         self._runs: dict[str, DistillationRun] = {}
         self._taught: dict[str, tuple[CachedTeacher | None, TaskData]] = {}
         run = self._new_run(base)
-        self.split, self._rows = next(iter(run.data.evaluation.items()))
+        self.split, rows = next(iter(run.data.evaluation.items()))
         self.metric = run.data.task.primary_metric
         known = TaskFacts.read(folder)
         fingerprint = run.data.task.source["fingerprint"]
@@ -92,9 +93,7 @@ class Bench:
         self._teacher = run.teaching.first.source
         if base.models.finetune_teacher:
             self._teacher = self._finetuned(run)
-        self.facts = known or TaskFacts(
-            self.metric, self.split, len(self._rows), self._teacher_score(run), fingerprint
-        )
+        self.facts = known or TaskFacts(self.metric, self.split, len(rows), self._teacher_score(run), fingerprint)
         if known is None:
             write_atomically(folder / TASK_FILE, json.dumps(dataclasses.asdict(self.facts), indent=2) + "\n")
 
@@ -116,13 +115,29 @@ class Bench:
         args = dataclasses.replace(settings.args, **changes_for_trial(settings.args, scratch, seed))
         if not _SETS_THE_LENGTH & set(changes):
             args = self._as_long_as_full(args, data)
-        student = self._student(settings, run, seed)
-        return train_and_score(student, args, data, run.tokenizer, teacher, self._rows_of(run), self.metric)
+        student = self.student(settings, seed)
+        rows = run.data.evaluation[self.split]
+        return train_and_score(student, args, data, run.tokenizer, teacher, rows, self.metric)
+
+    def student(self, settings: RunSettings, seed: int) -> PreTrainedModel:
+        """The student before training: the same for all seeds, but for weights that are drawn.
+
+        Args:
+            settings: Of the variant.
+            seed: Draws them.
+        """
+        run, models = self._run(settings), settings.models
+        teacher = run.teaching.first_model if models.student_init == "pretrained" else run.teaching.load_first()
+        takes_some_units = models.student_widths and models.student_init == "teacher"
+        if takes_some_units and models.student_architecture != CNN:
+            # The seed would draw other rows to choose them by.
+            return run.start.student(teacher)
+        return dataclasses.replace(run.start, args=dataclasses.replace(settings.args, seed=seed)).student(teacher)
 
     def taught(self, settings: RunSettings) -> tuple[CachedTeacher | None, TaskData]:
         """The teacher's answers, None if none of the variants on these rows asks it, and the rows to train on.
 
-        What several processes may not make at once is made under locks of its own or in this call's claim.
+        Only one process at a time may call this for rows that it has not asked for yet.
         """
         key = _rows_key(settings)
         if key not in self._taught:
@@ -133,9 +148,12 @@ class Bench:
 
     def _answered(self, run: DistillationRun, asking: list[RunSettings], key: str) -> tuple[CachedTeacher, TaskData]:
         teacher, needs = run.teaching.load_first(), NOTHING_ELSE
+        students: dict[str, PreTrainedModel] = {}
         for settings in asking:
-            student = self._student(settings, self._run(settings), settings.args.seed)
-            needs |= needs_of_teacher(settings.args.objective(), student, teacher)
+            shape = json.dumps(vars(settings.models), sort_keys=True, default=str)
+            if shape not in students:
+                students[shape] = self.student(settings, settings.args.seed)
+            needs |= needs_of_teacher(settings.args.objective(), students[shape], teacher)
         first, data = run.teaching.first, run.data
         if needs and first.data is not data:
             raise InputError(
@@ -208,24 +226,11 @@ class Bench:
         """It checks that all can work; its folder is never written."""
         data = settings.data
         if data.augmentation:
-            root = (
-                Path(data.augmentation_dir).expanduser() if data.augmentation_dir else self.folder / "augmented_rows"
-            )
-            data = dataclasses.replace(data, augmentation_dir=str(root))
+            folder = data.augmentation_dir or str(self.folder / AUGMENTED_FOLDER)
+            data = dataclasses.replace(data, augmentation_dir=folder)
         args = dataclasses.replace(settings.args, output_dir=str(self.folder / "run"), resume_from_checkpoint=None)
         cache = dataclasses.replace(settings.cache, teacher_cache_dir="true")
         return DistillationRun(settings.models, data, args, cache)
-
-    def _student(self, settings: RunSettings, run: DistillationRun, seed: int) -> PreTrainedModel:
-        """The student before training: equal for all seeds, but for weights that are drawn."""
-        if settings.models.student_init == "random":
-            args = dataclasses.replace(settings.args, seed=seed)
-            return dataclasses.replace(run.start, args=args).student(run.teaching.load_first())
-        from_published = settings.models.student_init == "pretrained"
-        return run.start.student(run.teaching.first_model if from_published else run.teaching.load_first())
-
-    def _rows_of(self, run: DistillationRun) -> Dataset:
-        return run.data.evaluation[self.split]
 
 
 def optimiser_steps(settings: RunSettings, rows: int) -> int:

@@ -21,7 +21,7 @@ def difference_figure(results: AblationResults) -> Figure:
         _draw(axes, results, variants, place)
         axes.set_title("mean over tasks" if place is None else place, fontsize="medium")
     panels[0].set_yticks(range(len(variants)), variants)
-    panels[0].set_ylim(len(variants) - 0.5, -0.5)
+    panels[0].set_ylim(max(len(variants), 1) - 0.5, -0.5)
     figure.supxlabel(f"points above “{results.reference}”, 95 % interval over seeds", fontsize="medium")
     return figure
 

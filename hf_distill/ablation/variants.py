@@ -9,7 +9,6 @@ from typing import Any
 
 from hf_distill.ablation.settings import RunSettings
 from hf_distill.arguments import AblationArguments, DistillationTrainingArguments
-from hf_distill.arguments.model_arguments import STUDENT_INITS
 from hf_distill.arguments.objective_arguments import LABELS_ALONE, WEIGHTS
 from hf_distill.errors import InputError
 from hf_distill.schedules import Schedule, extremes
@@ -96,7 +95,7 @@ def automatic_variants(base: RunSettings) -> list[Variant]:
     if active != ["hard_target_weight"]:
         variants.append(Variant("no teacher", LABELS_ALONE))
     of_layers = models.student_name_or_path is None and models.student_config_name_or_path is None
-    if "pretrained" in STUDENT_INITS and of_layers and models.finetune_teacher and models.student_init == "teacher":
+    if of_layers and models.finetune_teacher and models.student_init == "teacher":
         changes = {"student_init": "pretrained", **LABELS_ALONE}
         variants.append(Variant("pretrained layers, no teacher", changes))
     return variants

@@ -41,8 +41,8 @@ def scheduler_of_stages(
         scheduler: Any = get_scheduler(args.lr_scheduler_type, probe, args.get_warmup_steps(steps), steps, options)
         if not isinstance(scheduler, LambdaLR):
             raise InputError(
-                f"lr_scheduler_type is {SchedulerType(args.lr_scheduler_type).value}, which cannot be started anew for "
-                "each stage; use linear, cosine or constant_with_warmup."
+                f"lr_scheduler_type is {SchedulerType(args.lr_scheduler_type).value}, which cannot be started anew "
+                "for each stage; use linear, cosine or constant_with_warmup."
             )
         factors.append((begin, scheduler.lr_lambdas[0], rate / args.learning_rate if rate > 0 else 0.0))
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, SchedulerType
 from transformers.utils import logging
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
+from hf_distill.arguments.model_arguments import CNN
 from hf_distill.checking import Background
 from hf_distill.checking.model_facts import ModelFacts
 from hf_distill.errors import InputError
@@ -72,6 +73,11 @@ class ImageDistillationRun:
         self.folder = Path(str(args.output_dir))
         if len(models.teacher_names) > 1:
             raise InputError(f"There are {len(models.teacher_names)} teachers, and images have one teacher; name one.")
+        if models.student_architecture == CNN and args.objective().looks_inside:
+            raise InputError(
+                "A weight other than those of soft and hard targets is above 0, and what a convolutional network for "
+                "images has inside are maps, which compare with no layer of its teacher; set those weights to 0."
+            )
         self._cache_folder = _cache_folder(cache, args)
         task = load_image_task(data_arguments)
         self.source = Source.find(models.teacher_names[0], models.teacher_revision)

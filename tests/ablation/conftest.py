@@ -10,7 +10,7 @@ quick_comparison = workflow.quick_comparison
 
 ABLATION = {
     "finetune_teacher": "true",
-    "teacher_num_train_epochs": 4,
+    "teacher_num_train_epochs": 2,
     "teacher_learning_rate": 5e-3,
     "learning_rate": 1e-3,
     "hidden_state_weight": 0.5,

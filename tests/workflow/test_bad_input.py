@@ -31,7 +31,7 @@ CASES = {
     ),
     "another vocabulary, hidden states": (
         {"student_layers": None, "student_name_or_path": "SHELF/other-words", "hidden_state_weight": 1},
-        "hidden_state_weight",
+        "compares more than answers",
     ),
     "teacher's batch of 0": ({"teacher_batch_size": 0}, "teacher_batch_size"),
     "unknown storage": ({"teacher_cache_dtype": "int8"}, "fp16"),

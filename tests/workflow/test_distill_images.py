@@ -156,6 +156,7 @@ def test_student_of_the_teacher_s_layers(images_command, run_script, out):
         ({"teacher_name_or_path": "new-vit"}, "configuration without weights"),
         ({"teacher_name_or_path": "grey", "finetune_teacher": "true"}, "images of 1 channels"),
         ({"dataset_name": None, "task_name": "sst2"}, "no task 'sst2' on images"),
+        ({"hidden_state_weight": 1}, "which compare with no layer"),
         ({"student_layers": "0,1"}, "says nothing of a convolutional network"),
     ],
 )

@@ -1,8 +1,10 @@
 """The image CNN: its values, its indifference to the rest of a batch, and how it saves, loads and answers."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +201,16 @@ def test_pipeline_gives_the_saved_model_s_answer(saved):
     answers = pipeline("image-classification", model=str(folder))(Image.fromarray(pixels))
     expected = dict(zip(["cat", "dog", "fox"], chances, strict=True))
     assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(expected, abs=1e-5)
+
+
+def test_its_code_is_saved_beside_its_weights(saved):
+    folder, _ = saved
+    module = Path(sys.modules[ImageCnnConfig.__module__].__file__)
+    assert (folder / module.name).read_text() == module.read_text()
+    assert json.loads((folder / "config.json").read_text())["auto_map"] == {
+        "AutoConfig": f"{module.stem}.ImageCnnConfig",
+        "AutoModelForImageClassification": f"{module.stem}.ImageCnnForImageClassification",
+    }
 
 
 @pytest.mark.slow

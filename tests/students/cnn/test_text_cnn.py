@@ -1,8 +1,10 @@
 """The text CNN: its values, its indifference to padding, and how it saves, loads and answers in a pipeline."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -277,6 +279,16 @@ def test_pipeline_gives_the_model_s_own_answer(saved):
         chances = student(tokens["input_ids"], tokens["attention_mask"]).logits.softmax(-1)[0]
     found = {answer["label"]: answer["score"] for answer in classify(text, top_k=None)}
     assert found == pytest.approx({student.config.id2label[index]: chances[index].item() for index in range(3)})
+
+
+def test_its_code_is_saved_beside_its_weights(saved):
+    folder, _ = saved
+    module = Path(sys.modules[TextCnnConfig.__module__].__file__)
+    assert (folder / module.name).read_text() == module.read_text()
+    assert json.loads((folder / "config.json").read_text())["auto_map"] == {
+        "AutoConfig": f"{module.stem}.TextCnnConfig",
+        "AutoModelForSequenceClassification": f"{module.stem}.TextCnnForSequenceClassification",
+    }
 
 
 @pytest.mark.slow
