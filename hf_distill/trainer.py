@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,20 +24,19 @@ from hf_distill.model_wrappers import forward_parameters, unwrapped
 from hf_distill.objectives import DistillationObjective, HardTargets, Stages
 from hf_distill.objectives.micro_batch import MicroBatch
 from hf_distill.objectives.projections import Projections, refuse_sharding
-from hf_distill.objectives.stage_schedule import scheduler_of_stages
-from hf_distill.objectives.whole_step import AcrossProcesses, CollectedExamples, WholeStep, steps_with_others
+from hf_distill.objectives.whole_step import ExamplesOfStep, WholeStep
 from hf_distill.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
 from hf_distill.repeated_rows import rows_that_count
-from hf_distill.resumable_trainer import ResumableTrainer
 from hf_distill.sharding import name_layers_to_shard
 from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.signals import Signals
+from hf_distill.staged_trainer import StagedTrainer
 from hf_distill.teachers.teacher import Teacher, as_teacher
 
 logger = logging.get_logger(__name__)
 
 
-class DistillationTrainer(ResumableTrainer):
+class DistillationTrainer(StagedTrainer):
     """Trains a student on hard labels and on what its teacher makes of the same rows.
 
     Everything that ``transformers.Trainer`` takes works as there. Differences on purpose:
@@ -98,7 +96,7 @@ class DistillationTrainer(ResumableTrainer):
         self._objective_given = objective
         self._student_inputs = forward_parameters(student)
         self.teacher = as_teacher(teacher_model) if teacher_model is not None else None
-        self.objective: Stages = self._objective_asked_for()
+        self.objective = self._objective_asked_for()
         self._task_loss = HardTargets(label_smoothing=self._label_smoothing)
         self._check_label_smoothing(student)
         self._set_up_teacher(student)
@@ -106,8 +104,7 @@ class DistillationTrainer(ResumableTrainer):
         self._loss_monitor = LossMonitor(self.objective.term_names, args.device)
         self._eval_loss = torch.zeros(2, device=args.device)
         self._eval_dataloader: DataLoader | None = None
-        self._batches_of_step: list[dict[str, Any]] = []
-        self._whole_steps: list[WholeStep] = []
+        self._examples = ExamplesOfStep(self.accelerator)
 
     @property
     def _label_smoothing(self) -> float:
@@ -137,7 +134,7 @@ class DistillationTrainer(ResumableTrainer):
             self.args.ddp_find_unused_parameters = True
 
     def _new_projections(self) -> Projections | None:
-        widths = {} if self.teacher is None or not self.objective.looks_inside else self._projected_widths()
+        widths = {} if self.teacher is None or not self.objective.looks_inside else self.projected_widths()
         if not widths:
             return None
         refuse_sharding(self.accelerator, widths)
@@ -145,7 +142,8 @@ class DistillationTrainer(ResumableTrainer):
         self.add_callback(projections)
         return projections
 
-    def _projected_widths(self) -> dict[str, tuple[int, int]]:
+    def projected_widths(self) -> dict[str, tuple[int, int]]:
+        """By name, from and to which widths hidden states are projected."""
         return self.objective.projections(self._shape, self.teacher.shape) if self.teacher is not None else {}
 
     def _check_label_smoothing(self, student: Any) -> None:
@@ -180,7 +178,7 @@ class DistillationTrainer(ResumableTrainer):
             return self._evaluation_loss(model, inputs, return_outputs)
         objective = self._current_objective
         whole_step = self._whole_step(model, objective, num_items_in_batch)
-        outputs, values = self._values(model, inputs, objective, num_items_in_batch, whole_step)
+        outputs, values = self.term_values(model, inputs, objective, num_items_in_batch, whole_step)
         if num_items_in_batch is not None:
             # DDP and DeepSpeed average gradients over processes, and Trainer averages losses when it logs, while the
             # totals already span them all.
@@ -193,7 +191,7 @@ class DistillationTrainer(ResumableTrainer):
     def _current_objective(self) -> DistillationObjective:
         return self.objective.at(self.state.global_step, self.state.max_steps)
 
-    def _values(
+    def term_values(
         self,
         model: nn.Module,
         inputs: dict[str, Any],
@@ -201,6 +199,18 @@ class DistillationTrainer(ResumableTrainer):
         totals: ItemCounts | None,
         whole_step: WholeStep,
     ) -> tuple[Any, dict[str, Tensor]]:
+        """Run both models on a micro-batch.
+
+        Args:
+            model: The student as it is wrapped for training.
+            inputs: The micro-batch on the training device.
+            objective: Its terms.
+            totals: What counts in the whole step; None for this micro-batch alone.
+            whole_step: The examples that it is compared with.
+
+        Returns:
+            The student's outputs, and the unweighted terms by name.
+        """
         inputs, batch = self._micro_batch(inputs, totals, whole_step)
         outputs, signals = self._ask_student(model, inputs, objective.student_needs)
         teacher_signals = None
@@ -235,23 +245,11 @@ class DistillationTrainer(ResumableTrainer):
         comparing = objective.of_examples
         if comparing is None or totals is None:
             return WholeStep()
-        if not self._whole_steps and len(self._batches_of_step) > 1:
-            collected = self._collect_examples(model, comparing, totals)
-            self._whole_steps = steps_with_others(collected, self.accelerator)
-        elif not self._whole_steps:
-            self._whole_steps = [AcrossProcesses(self.accelerator)]
-        return self._whole_steps.pop(0)
 
-    def _collect_examples(
-        self, model: nn.Module, comparing: DistillationObjective, totals: ItemCounts
-    ) -> list[CollectedExamples]:
-        device = self.args.device
-        collected = [CollectedExamples() for _ in self._batches_of_step]
-        # The forwards that follow start from the same random numbers, so that they draw the same dropout.
-        with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            for batch, examples in zip(self._batches_of_step, collected, strict=True):
-                self._values(model, self._prepare_inputs(batch), comparing, totals, examples)
-        return collected
+        def collect(batch: dict[str, Any], examples: WholeStep) -> None:
+            self.term_values(model, self._prepare_inputs(batch), comparing, totals, examples)
+
+        return self._examples.of_next_batch(collect)
 
     def _evaluation_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool
@@ -296,11 +294,10 @@ class DistillationTrainer(ResumableTrainer):
         if not batches:
             return batches, None
         self._loss_monitor.start_step(self._current_objective.term_names)
-        self._whole_steps = []
         dataloader = self.accelerator.gradient_state.active_dataloader
         batches[-1] = {**batches[-1], EXAMPLE_MASK: self._rows_that_count(batches[-1], dataloader)}
         student = unwrapped(self.model)
-        self._batches_of_step = batches
+        self._examples.begin(batches)
         counts = torch.stack([self._count(student, batch) for batch in batches]).sum(0).to(device)
         return batches, ItemCounts(*self.accelerator.reduce(counts, reduction="sum"))
 
@@ -343,35 +340,6 @@ class DistillationTrainer(ResumableTrainer):
             total, count = self.accelerator.reduce(self._eval_loss, reduction="sum").tolist()
             output.metrics[name] = total / max(count, 1)
         return output
-
-    # ---- What is trained beside the student, and the learning rate of stages ----
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Trainer's optimiser, with a group of its own for projections."""
-        is_new = self.optimizer is None
-        optimizer = super().create_optimizer(model)
-        if self.projections is not None and is_new:
-            rate = getattr(self.args, "projection_learning_rate", None) or self.args.learning_rate
-            group = {"params": self.projections.parameters, "lr": rate, "weight_decay": self.args.weight_decay}
-            optimizer.add_param_group(group)
-        return optimizer
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Trainer's schedule; with several stages, once for each."""
-        if self.lr_scheduler is None and len(self.objective.stages) > 1:
-            optimizer = self.optimizer if optimizer is None else optimizer
-            self.lr_scheduler = scheduler_of_stages(self.objective, self.args, optimizer, num_training_steps)
-        return super().create_scheduler(num_training_steps, optimizer)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if self.projections is not None and self.args.should_save:
-            self.projections.save(Path(output_dir))
-        super()._save_optimizer_and_scheduler(output_dir)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if self.projections is not None and checkpoint is not None:
-            self.projections.load(Path(checkpoint))
-        super()._load_optimizer_and_scheduler(checkpoint)
 
     # ---- Logging ----
 

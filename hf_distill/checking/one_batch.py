@@ -144,7 +144,7 @@ def _moment(
     # A term whose weight is 0 just now is looked at all the same.
     objective = DistillationObjective([replace(term, weight=1.0) for term in terms])
     torch.manual_seed(trainer.args.seed)
-    _, values = trainer._values(_forward(trainer), dict(inputs), objective, None, WholeStep())
+    _, values = trainer.term_values(_forward(trainer), dict(inputs), objective, None, WholeStep())
     parameters = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     total = torch.stack([weights[item] * value for item, value in values.items()]).sum()
     together = _gradient(total, parameters)

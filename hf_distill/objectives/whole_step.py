@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -104,9 +105,47 @@ class AcrossProcesses(WholeStep):
         return of_other_processes(own.detached(), self._accelerator)
 
 
+class ExamplesOfStep:
+    """Gives each micro-batch of an optimiser step the examples of the others.
+
+    Args:
+        accelerator: Knows the other processes.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._batches: list[dict[str, Any]] = []
+        self._ready: list[WholeStep] = []
+
+    def begin(self, batches: list[dict[str, Any]]) -> None:
+        """Begin a step of these micro-batches, on this process."""
+        self._batches, self._ready = batches, []
+
+    def of_next_batch(self, collect: Callable[[dict[str, Any], WholeStep], None]) -> WholeStep:
+        """What the next micro-batch is compared with.
+
+        Args:
+            collect: Runs the comparing terms on a micro-batch, with what keeps its examples.
+        """
+        if len(self._batches) < 2:
+            return AcrossProcesses(self._accelerator)
+        if not self._ready:
+            self._ready = steps_with_others(self._collected(collect), self._accelerator)
+        return self._ready.pop(0)
+
+    def _collected(self, collect: Callable[[dict[str, Any], WholeStep], None]) -> list[CollectedExamples]:
+        collected = [CollectedExamples() for _ in self._batches]
+        device = self._accelerator.device
+        # The forwards that follow start from the same random numbers, so that they draw the same dropout.
+        with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            for batch, examples in zip(self._batches, collected, strict=True):
+                collect(batch, examples)
+        return collected
+
+
 def steps_with_others(collected: Sequence[CollectedExamples], accelerator: Accelerator) -> list[WholeStep]:
     """What each micro-batch of a step is to compare with, from what all of them keep."""
-    elsewhere: dict[str, list[Examples]] = {
+    elsewhere = {
         name: of_other_processes(Examples.together([part.examples[name] for part in collected]), accelerator)
         for name in collected[0].examples
     }

@@ -139,7 +139,8 @@ def _check_models_elsewhere(folder: Path, models: ModelArguments | StudentArgume
 
 def _check_rows_survive(folder: Path, data_arguments: DataArguments) -> None:
     cleared = _leftovers(folder)
-    for key in ("train_file", "validation_file", "unlabelled_file", "augmentation_vectors", "data_dir", "dataset_name"):
+    keys = ("train_file", "validation_file", "unlabelled_file", "augmentation_vectors", "data_dir", "dataset_name")
+    for key in keys:
         name = getattr(data_arguments, key)
         path = os.path.expanduser(name or "")
         if os.path.exists(path) and any(_lies_in(path, leftover) for leftover in cleared):
