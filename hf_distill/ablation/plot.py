@@ -27,7 +27,7 @@ def difference_figure(results: AblationResults) -> Figure:
 
 
 def _draw(axes: Axes, results: AblationResults, variants: list[str], place: str | None) -> None:
-    axes.axvline(0, color="0.6", linewidth=1, zorder=0)
+    axes.axvline(0, color="0.4", linewidth=1, zorder=0.5)
     axes.grid(axis="x", color="0.92", zorder=-1)
     axes.tick_params(axis="y", length=0)
     for height, variant in enumerate(variants):

@@ -36,13 +36,16 @@ def _introduction(results: AblationResults) -> str:
         text += f" No score, because training diverged or the metric is not defined: {', '.join(without)}."
     if results.chooses_best:
         text += " Each score is that of its best checkpoint on these same rows, so all are a little too high."
-    return f"{text} {_steps(results)}"
+    return f"{text} {_steps(results)}".rstrip()
 
 
 def _steps(results: AblationResults) -> str:
     """How long the trainings were, and who trained for another time."""
     usual = {task: results.steps(results.reference, task) for task in results.tasks}
-    text = "Optimiser steps of every student: " + ", ".join(f"{task} {steps}" for task, steps in usual.items())
+    told = [f"{task} {steps}" for task, steps in usual.items() if steps is not None]
+    if not told:
+        return ""
+    text = f"Optimiser steps of every student: {', '.join(told)}"
     others = [
         f"{variant} on {task} {steps}"
         for variant in results.variants
