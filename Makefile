@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Accelerate gives PyTorch a single thread on a CPU unless it is told how many.
 CORES := $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 QUICKSTART_ARGUMENTS ?=
+# All tests of a file run in one process, so that what they share is made once.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: quickstart test test-all check clean
 
@@ -18,10 +20,10 @@ quickstart: $(VENV)/.data
 	    scripts/distill_glue.py configs/quickstart.yaml --overwrite_output_dir $(QUICKSTART_ARGUMENTS)
 
 test: $(VENV)/.test $(VENV)/.data
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(VENV)/.test $(VENV)/.data
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .

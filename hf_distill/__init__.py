@@ -14,7 +14,7 @@ from hf_distill.objectives import (
     Stages,
 )
 from hf_distill.objectives.stages import needs_of_teacher
-from hf_distill.students import create_student
+from hf_distill.students import create_image_cnn, create_student, create_text_cnn
 from hf_distill.teachers.cache import CachedTeacher, cache_teacher_outputs
 from hf_distill.teachers.ensemble import TeacherEnsemble
 from hf_distill.teachers.sparse_sampling import SparseSampling
@@ -39,6 +39,8 @@ __all__ = [
     "TeacherEnsemble",
     "__version__",
     "cache_teacher_outputs",
+    "create_image_cnn",
     "create_student",
+    "create_text_cnn",
     "needs_of_teacher",
 ]

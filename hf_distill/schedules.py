@@ -52,6 +52,12 @@ class Schedule:
                 "use numbers from 0 to 1, the first not above the second."
             )
 
+    @property
+    def turns(self) -> list[float]:
+        """The shares of the training, below 1, at which it may reach its smallest value, and just before."""
+        shares = (self.begin, self.finish, 1.0)
+        return [share for turn in shares for share in (turn, turn - 1e-6) if 0 <= share < 1]
+
     def __call__(self, progress: float) -> float:
         """The value at a share of the training, from 0 to 1."""
         if self.shape == "step":

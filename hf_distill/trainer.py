@@ -23,7 +23,7 @@ from hf_distill.model_shape import ModelShape
 from hf_distill.model_wrappers import forward_parameters, unwrapped
 from hf_distill.objectives import DistillationObjective, HardTargets, Stages
 from hf_distill.objectives.micro_batch import MicroBatch
-from hf_distill.objectives.projections import Projections, refuse_sharding
+from hf_distill.objectives.projections import Projections, check_can_project
 from hf_distill.objectives.whole_step import ExamplesOfStep, WholeStep
 from hf_distill.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
 from hf_distill.repeated_rows import rows_that_count
@@ -96,6 +96,7 @@ class DistillationTrainer(StagedTrainer):
         self._objective_given = objective
         self._student_inputs = forward_parameters(student)
         self.teacher = as_teacher(teacher_model) if teacher_model is not None else None
+        self._teacher_was_given = teacher_model is not None
         self.objective = self._objective_asked_for()
         self._task_loss = HardTargets(label_smoothing=self._label_smoothing)
         self._check_label_smoothing(student)
@@ -113,6 +114,11 @@ class DistillationTrainer(StagedTrainer):
     def _objective_asked_for(self) -> Stages:
         given = self._objective_given
         stages = Stages.of(given) if given is not None else self.args.objective(self._label_smoothing)
+        if stages.needs_teacher and self.teacher is None and self._teacher_was_given:
+            raise InputError(
+                f"The objective ({', '.join(stages.term_names)}) needs the teacher now, and no term did when the "
+                "trainer was made: to search a weight, make the trainer with it above 0."
+            )
         if stages.needs_teacher and self.teacher is None:
             raise InputError(
                 f"The objective ({', '.join(stages.term_names)}) needs a teacher, and there is none to learn from: "
@@ -137,7 +143,7 @@ class DistillationTrainer(StagedTrainer):
         widths = {} if self.teacher is None or not self.objective.looks_inside else self.projected_widths()
         if not widths:
             return None
-        refuse_sharding(self.accelerator, widths)
+        check_can_project(self.accelerator, widths)
         projections = Projections(widths, self.accelerator, self.args.seed, self.args.max_grad_norm)
         self.add_callback(projections)
         return projections
@@ -352,9 +358,22 @@ class DistillationTrainer(StagedTrainer):
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> TrainOutput:
         # By now a hyperparameter search has set its arguments; and auto_find_batch_size starts over from here.
-        self.objective = self._objective_asked_for()
+        objective = self._objective_asked_for()
+        if self.teacher is not None and objective.looks_inside and not self._was_set_up_for(objective):
+            raise InputError(
+                "The objective looks at layers that no term looked at when the trainer was made: to search a weight, "
+                "make the trainer with it above 0."
+            )
+        self.objective = objective
         self._loss_monitor = LossMonitor(self.objective.term_names, self.args.device)
         return super()._inner_training_loop(*args, **kwargs)
+
+    def _was_set_up_for(self, objective: Stages) -> bool:
+        old = self.objective
+        if not old.looks_inside:
+            return False
+        needs = (objective.student_needs, old.student_needs), (objective.teacher_needs, old.teacher_needs)
+        return all(new | known == known for new, known in needs)
 
     def raise_if_loss_not_finite(self) -> None:
         """Stop all processes if a term of the loss was NaN or infinite on any."""

@@ -128,7 +128,7 @@ class Bench:
         """
         run, models = self._run(settings), settings.models
         teacher = run.teaching.first_model if models.student_init == "pretrained" else run.teaching.load_first()
-        takes_some_units = models.student_widths and models.student_init == "teacher"
+        takes_some_units = models.student_widths and models.student_init != "random"
         if takes_some_units and models.student_architecture != CNN:
             # The seed would draw other rows to choose them by.
             return run.start.student(teacher)

@@ -14,7 +14,6 @@ from hf_distill.cli.unknown_names import suggest
 from hf_distill.cli.yaml_file import Setting
 from hf_distill.errors import InputError
 from hf_distill.workflow.run_settings import run_settings, what_it_starts_from, what_shapes_training
-from hf_distill.workflow.transfer import teaches_answers
 
 _PARTS = {
     "models": ModelArguments,
@@ -67,7 +66,7 @@ class RunSettings:
         return RunSettings(**parts)._without_idle_rows()
 
     def _without_idle_rows(self) -> RunSettings:
-        if teaches_answers(self.args) or not self.data.transfer_options:
+        if self.args.objective().needs_teacher or not self.data.transfer_options:
             return self
         defaults = {field.name: _default(field) for field in dataclasses.fields(TransferArguments)}
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **defaults))

@@ -184,6 +184,12 @@ class ModelArguments:
                 f"student_init is 'random' and student_name_or_path is {self.student_name_or_path!r}, whose weights "
                 "would be thrown away; name it in student_config_name_or_path, or leave student_init out."
             )
+        if self.student_init == "pretrained" and (named or not self.finetune_teacher):
+            reason = "finetune_teacher is not set" if not named else f"{settings[0]}"
+            raise InputError(
+                f"student_init is 'pretrained' and {reason}, so there are no layers of the teacher from before its "
+                "fine-tuning to start from; leave student_init out."
+            )
         for name, value in self.student_widths.items():
             if value < 1:
                 raise InputError(f"student_{name} is {value}, which leaves nothing; use a number from 1 up.")
@@ -192,6 +198,8 @@ class ModelArguments:
 
     def _check_cnn(self) -> None:
         """A convolution is none of the teacher's layers, and has neither heads nor a feed-forward part."""
+        if self.num_layers is not None and self.num_layers < 1:
+            raise InputError(f"student_layers is {self.num_layers}, which leaves no convolution; use 1 or more.")
         unfit = {
             "layer_selection": None if self.layer_selection == "alternate" else self.layer_selection,
             "student_layers": self.layers,

@@ -150,6 +150,9 @@ class ObjectiveArguments:
             "choices": list(CONTRAST_LOSSES),
         },
     )
+    contrast_mapping: str | list[list[int]] = field(
+        default="last", metadata={"help": "Which layers contrast is compared in: last, auto or pairs."}
+    )
     contrast_pooling: str = field(
         default="mean",
         metadata={"help": "An example's vector: the mean of its tokens' or the first.", "choices": list(POOLINGS)},
@@ -226,7 +229,12 @@ def _objective(values: Mapping[str, Any], label_smoothing: float) -> Distillatio
             relation_heads=values["relation_heads"],
             layer_mapping=values["relation_mapping"],
         ),
-        Contrast(weight=weights["contrast_weight"], loss=values["contrast_loss"], pooling=values["contrast_pooling"]),
+        Contrast(
+            weight=weights["contrast_weight"],
+            loss=values["contrast_loss"],
+            pooling=values["contrast_pooling"],
+            layer_mapping=values["contrast_mapping"],
+        ),
     ]
     if not any(term.takes_part for term in terms):
         raise InputError(f"{', '.join(WEIGHTS)} are all 0, so there is nothing to learn; set one of them above 0.")

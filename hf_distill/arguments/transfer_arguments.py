@@ -12,7 +12,7 @@ AUGMENTATIONS = ("words", "pairs")
 
 @dataclass
 class TransferArguments:
-    """Rows without a label and rows made from others, which teach through soft targets alone.
+    """Rows without a label and rows made from others, which teach what the teacher says alone.
 
     The defaults of the augmentation are TinyBERT's (Jiao et al. 2020, https://arxiv.org/abs/1909.10351, section 4.2).
 

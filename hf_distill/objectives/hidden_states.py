@@ -80,7 +80,7 @@ class HiddenStates(LayerTerm):
             projection = self._projection(student_layer)
             if projection in batch.projections:
                 state = batch.projections[projection](state.float())
-            _check_equal_shapes(state, target)
+            _check_shapes(state, target)
             if self.loss == "first_token":
                 distances = _LOSSES[self.loss](batch.first_position(state), batch.first_position(target))
                 values.append(batch.average_over_examples(distances))
@@ -92,7 +92,12 @@ class HiddenStates(LayerTerm):
         return f"{self.name}_{layer}"
 
 
-def _check_equal_shapes(student: Tensor, teacher: Tensor) -> None:
+def _check_shapes(student: Tensor, teacher: Tensor) -> None:
+    if student.dim() > 3:
+        raise InputError(
+            f"The student's hidden states are {tuple(student.shape)}: feature maps, whose channels do not come last "
+            "and whose places do not line up between layers of different sizes. Compare contrast in their place."
+        )
     if student.shape != teacher.shape:
         raise InputError(
             f"The student's hidden states are {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}: they "

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from hf_distill.errors import InputError
 from hf_distill.losses.counted_items import CountedItems, ItemCounts
 from hf_distill.objectives.whole_step import WholeStep
 from hf_distill.problem_type import ProblemType
@@ -96,7 +97,16 @@ class MicroBatch:
         return torch.where(mask, states, 0).sum(1) / mask.sum(1).clamp(min=1)
 
     def first_position(self, states: Tensor) -> Tensor:
-        """``(batch, width)`` of ``(batch, sequence, width)``: at the first attended position."""
+        """``(batch, width)`` of ``(batch, sequence, width)``: at the first attended position.
+
+        Raises:
+            InputError: These are feature maps, which have no first position.
+        """
+        if states.dim() > 3:
+            raise InputError(
+                f"Hidden states of shape {tuple(states.shape)} are feature maps, which have no first token: set "
+                "contrast_pooling to mean."
+            )
         positions = self._positions_of(states)
         if positions is None:
             return states[:, 0]

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from hf_distill.errors import InputError
 from hf_distill.model_shape import ModelShape
-from hf_distill.objectives.hard_targets import HardTargets
 from hf_distill.objectives.micro_batch import MicroBatch
 from hf_distill.objectives.term import Term
-from hf_distill.schedules import extremes, value_at
+from hf_distill.schedules import Schedule, extremes, value_at
 from hf_distill.signal_needs import SignalNeeds
 from hf_distill.signals import Signals
 
@@ -45,12 +44,23 @@ class DistillationObjective:
             raise InputError(
                 "All weights of the objective are 0, so there is nothing to learn; set one of them above 0."
             )
+        self._check_schedules()
         names = self.term_names
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise InputError(
                 f"Several terms are named {', '.join(sorted(twice))}, under which each is logged; give each a name."
             )
+
+    def _check_schedules(self) -> None:
+        """Weights are looked at where a schedule turns, and just before."""
+        turns = {turn for term in self.terms if isinstance(term.weight, Schedule) for turn in term.weight.turns}
+        for progress in sorted({0.0, *turns}):
+            if not any(value_at(term.weight, progress) > 0 for term in self.terms):
+                raise InputError(
+                    f"After {100 * progress:.4g} % of the training no weight of the objective is above 0, so there "
+                    "would be nothing to learn; let the schedules overlap, or begin above 0."
+                )
 
     def __repr__(self) -> str:
         """Its terms."""
@@ -91,11 +101,6 @@ class DistillationObjective:
         """The terms that compare the examples of a step with one another; None if there are none."""
         terms = [term for term in self.terms if term.compares_examples]
         return DistillationObjective(terms) if terms else None
-
-    @property
-    def label_smoothing(self) -> float:
-        """Of the hard targets; 0 without them."""
-        return max((term.label_smoothing for term in self.terms if isinstance(term, HardTargets)), default=0.0)
 
     def resolved(self, student: ModelShape, teacher: ModelShape) -> DistillationObjective:
         """The same objective for two models, with nothing left open.

@@ -84,12 +84,18 @@ class Projections(TrainerCallback):
             ) from error
 
 
-def refuse_sharding(accelerator: Accelerator, widths: Mapping[str, tuple[int, int]]) -> None:
-    """Check that the optimiser can hold parameters that are not the model's.
+def check_can_project(accelerator: Accelerator, widths: Mapping[str, tuple[int, int]]) -> None:
+    """Check that parameters that are not the model's can be trained beside it.
 
     Raises:
-        InputError: The model is sharded, and its optimiser with it.
+        InputError: The model is sharded, and its optimiser with it; or several processes would scale fp16 gradients,
+            each by itself.
     """
+    if accelerator.mixed_precision == "fp16" and accelerator.num_processes > 1:
+        raise InputError(
+            f"Projections ({', '.join(widths)}) are trained beside the student, with fp16 on several processes, which "
+            "would not agree on the steps to skip: use bf16."
+        )
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         narrow, wide = next(iter(widths.values()))
         raise InputError(

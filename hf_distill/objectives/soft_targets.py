@@ -70,6 +70,11 @@ class SoftTargets(Term):
             )
         if self.loss not in SOFT_TARGET_LOSSES:
             raise InputError(f"soft_target_loss is {self.loss!r}; use one of {', '.join(SOFT_TARGET_LOSSES)}.")
+        if self.loss == "dist" and self.weigh_by_confidence:
+            raise InputError(
+                "weigh_by_confidence is set and soft_target_loss is dist, which compares the answers with one another "
+                "and has no distance of each to weigh; leave one of them out."
+            )
         if not 0 < self.beta < 1:
             raise InputError(
                 f"jensen_shannon_beta is {self.beta}, the teacher's share of a mixture; use a number between 0 and 1."
@@ -86,6 +91,7 @@ class SoftTargets(Term):
         Raises:
             InputError: The two differ in shape, or the loss does not fit the problem or the teacher's answers.
         """
+        self.check_problem(batch.problem_type)
         if teacher.sparse is not None:
             values = self._sparse_values(student.dense_logits, teacher.sparse, batch.problem_type)
             return batch.average_over_answers(values)
@@ -95,17 +101,48 @@ class SoftTargets(Term):
             return self._dist(student.dense_logits, logits, batch)
         values = self._values(student.dense_logits, logits, batch.problem_type)
         if self.weigh_by_confidence:
-            values = values * _confidence(logits, batch.problem_type)
+            values = values * self._confidence(teacher, batch.problem_type)
         return batch.average_over_answers(values)
 
     @property
     def _temperature(self) -> float:
         return value_at(self.temperature, 0.0)
 
+    def check_problem(self, problem_type: ProblemType) -> None:
+        """Check that the loss fits the task.
+
+        Raises:
+            InputError: It does not.
+        """
+        if self.loss == "dist" and problem_type is not ProblemType.SINGLE_LABEL:
+            raise InputError(
+                f"soft_target_loss is dist and the task is {problem_type.value}, which has no distribution over "
+                "exclusive classes whose correlations could be compared; use forward_kl."
+            )
+        if self.weigh_by_confidence and problem_type is ProblemType.REGRESSION:
+            raise InputError(
+                "weigh_by_confidence is set and the task is regression: a teacher does not say how sure it is of a "
+                "score; leave it out."
+            )
+
     def _teacher_logits(self, teacher: Signals, problem_type: ProblemType) -> Tensor:
         if teacher.mixed is None:
             return teacher.dense_logits
+        if self.loss == "mse":
+            # Logits are compared as they are, and so their own mean is taken, as that of scores is.
+            problem_type = ProblemType.REGRESSION
         return mean_teacher_logits(teacher.mixed, self._temperature, problem_type)
+
+    @staticmethod
+    def _confidence(teacher: Signals, problem_type: ProblemType) -> Tensor:
+        """The largest probability of each answer at temperature 1, without a gradient."""
+        logits = (
+            teacher.dense_logits if teacher.mixed is None else mean_teacher_logits(teacher.mixed, 1.0, problem_type)
+        )
+        logits = logits.detach().float()
+        if problem_type is ProblemType.MULTI_LABEL:
+            return F.sigmoid(logits.abs())
+        return logits.softmax(-1).amax(-1)
 
     def _values(self, student: Tensor, teacher: Tensor, problem_type: ProblemType) -> Tensor:
         if problem_type is ProblemType.REGRESSION:
@@ -121,11 +158,6 @@ class SoftTargets(Term):
         return soft_target_loss(student, teacher, self._temperature)
 
     def _dist(self, student: Tensor, teacher: Tensor, batch: MicroBatch) -> Tensor:
-        if batch.problem_type is not ProblemType.SINGLE_LABEL:
-            raise InputError(
-                f"soft_target_loss is dist and the task is {batch.problem_type.value}, which has no distribution over "
-                "exclusive classes whose correlations could be compared; use forward_kl."
-            )
         between_classes = batch.average_over_answers(inter_class_loss(student, teacher, self._temperature))
         counts = batch.answers_that_count(student)
         own = Examples(student[counts], teacher[counts])
@@ -158,15 +190,3 @@ def _check_equal_shapes(student: Tensor, teacher: Tensor) -> None:
 def _on_and_off(logits: Tensor) -> Tensor:
     """``(..., labels, 2)``: each label as a distribution of its own."""
     return torch.stack([logits, torch.zeros_like(logits)], dim=-1)
-
-
-def _confidence(teacher_logits: Tensor, problem_type: ProblemType) -> Tensor:
-    """The largest probability of each answer, without a gradient."""
-    logits = teacher_logits.detach().float()
-    if problem_type is ProblemType.REGRESSION:
-        raise InputError(
-            "Soft targets are to be weighed by the teacher's confidence, and a score has none: switch it off."
-        )
-    if problem_type is ProblemType.MULTI_LABEL:
-        return F.sigmoid(logits.abs())
-    return logits.softmax(-1).amax(-1)

@@ -27,6 +27,12 @@ def scheduler_of_stages(
         InputError: The schedule depends on more than the step, or ``args.learning_rate`` is 0 and a stage's is not.
     """
     boundaries = stages.boundaries(max_steps)
+    for stage, begin, end in zip(stages.stages, boundaries[:-1], boundaries[1:], strict=True):
+        if end <= begin:
+            raise InputError(
+                f"The training has {max_steps} steps, of which {stage.name or 'a stage'} with its share of "
+                f"{stage.share:g} gets none: give it a larger share, or train for longer."
+            )
     given: Any = args.lr_scheduler_kwargs or {}
     factors = []
     for stage, begin, end in zip(stages.stages, boundaries[:-1], boundaries[1:], strict=True):

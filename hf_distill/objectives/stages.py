@@ -13,6 +13,7 @@ from torch import nn
 from hf_distill.errors import InputError
 from hf_distill.model_shape import ModelShape
 from hf_distill.objectives.objective import DistillationObjective
+from hf_distill.problem_type import ProblemType
 from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 
 
@@ -131,6 +132,16 @@ class Stages:
     def teacher_needs(self) -> SignalNeeds:
         """What any looks at in the teacher beside the logits; once resolved."""
         return reduce(or_, (objective.teacher_needs for objective in self.objectives))
+
+    def check_problem(self, problem_type: ProblemType) -> None:
+        """Check that all terms fit what is asked of the models.
+
+        Raises:
+            InputError: One does not.
+        """
+        for objective in self.objectives:
+            for term in objective.terms:
+                term.check_problem(problem_type)
 
     def resolved(self, student: ModelShape, teacher: ModelShape) -> Stages:
         """The same stages for two models, with nothing left open.

@@ -12,6 +12,7 @@ from torch import Tensor
 from hf_distill.errors import InputError
 from hf_distill.model_shape import ModelShape
 from hf_distill.objectives.micro_batch import MicroBatch
+from hf_distill.problem_type import ProblemType
 from hf_distill.schedules import Schedule, extremes, value_at
 from hf_distill.signal_needs import SignalNeeds
 from hf_distill.signals import Signals
@@ -75,6 +76,14 @@ class Term(ABC):
             InputError: It cannot compare these two.
         """
         return self
+
+    def check_problem(self, problem_type: ProblemType) -> None:  # a hook, empty for terms that fit everything
+        """Check that it fits what is asked of the models.
+
+        Raises:
+            InputError: It does not.
+        """
+        return None
 
     def projections(self, student: ModelShape, teacher: ModelShape) -> dict[str, tuple[int, int]]:
         """By name, the widths from and to which hidden states must be projected before they can be compared."""

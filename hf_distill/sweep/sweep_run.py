@@ -70,6 +70,11 @@ class SweepRun:
     ) -> None:
         require_packages("A sweep", ("optuna", "matplotlib"))
         check_many_students("a sweep", args, cache)
+        if args.stages:
+            raise InputError(
+                "stages are set, each with weights of its own, which a sweep would search beside; leave stages out, "
+                "or compare variants with scripts/ablation.py."
+            )
         if models.baseline:
             logger.warning("A sweep trains no baseline: a soft_target_weight of 0 is a student without its teacher.")
             models = dataclasses.replace(models, baseline=False)

@@ -18,6 +18,7 @@ from hf_distill.checkpoints import checkpoint_to_resume_from
 from hf_distill.errors import InputError
 from hf_distill.evaluation import DistillationReport, compare, environment
 from hf_distill.hub import build_model_card
+from hf_distill.problem_type import ProblemType
 from hf_distill.tasks import Task, load_task
 from hf_distill.workflow.data import TaskData, shown_example
 from hf_distill.workflow.models import (
@@ -71,6 +72,7 @@ class DistillationRun:
             checkpoint_to_resume_from(args.resume_from_checkpoint, self.folder, args.world_size)
         task = load_task(data_arguments, with_unlabelled=True)
         _check_best_metric(args, task)
+        args.objective().check_problem(ProblemType(task.problem_type))
         self.teaching = Teaching(models, cache, args, task)
         first = self.teaching.first.tokenizer
         self.start = StudentStart.find(models, task, args, data_arguments.max_seq_length, first)

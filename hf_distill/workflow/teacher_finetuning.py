@@ -62,7 +62,8 @@ def finetuned_teacher_folder(
     if models.teacher_learning_rate is not None:
         changes["learning_rate"] = models.teacher_learning_rate
     if models.teacher_num_train_epochs is not None:
-        changes["num_train_epochs"] = models.teacher_num_train_epochs
+        # The student's own max_steps would win over the epochs.
+        changes |= {"num_train_epochs": models.teacher_num_train_epochs, "max_steps": -1}
     teacher_args = without_teacher(args, training_folder, **changes)
     if isinstance(teacher_args.resume_from_checkpoint, str):
         # A named checkpoint is the student's.

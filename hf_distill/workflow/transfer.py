@@ -63,10 +63,11 @@ class TransferSet:
             self._augmenters = AugmenterSource(arguments, task, teaching)
 
     def _check(self, args: DistillationTrainingArguments) -> None:
-        if not teaches_answers(args):
+        if not args.objective().needs_teacher:
             raise InputError(
-                "soft_target_weight is 0, and rows without a label teach nothing but the teacher's soft targets; set "
-                "it above 0, or take away the rows without a label and the augmentation."
+                "Only labels are learnt from (soft_target_weight and all weights of layers and contrast are 0), and "
+                "rows without one teach what the teacher says; set one of these above 0, or take away the rows "
+                "without a label and the augmentation."
             )
         if self.arguments.unlabelled_min_confidence is None:
             return
@@ -168,12 +169,6 @@ class TransferSet:
         times, rest = divmod(wanted, count)
         once_more = sorted(random.Random(_SEED).sample(range(count), rest))
         return np.sort(np.concatenate([np.repeat(np.arange(count), times), np.array(once_more, dtype=np.int64)]))
-
-
-def teaches_answers(args: DistillationTrainingArguments) -> bool:
-    """Whether soft targets count at any time of the training."""
-    values = [args.soft_target_weight, *(stage.get("soft_target_weight", 0) for stage in args.stages or [])]
-    return any(value != 0 for value in values)
 
 
 def _count(kinds: list[str]) -> dict[str, int]:

@@ -291,6 +291,12 @@ def test_its_code_is_saved_beside_its_weights(saved):
     }
 
 
+def test_importing_the_package_makes_it_known():
+    code = "import hf_distill; from transformers import AutoConfig; AutoConfig.for_model('hf_distill_text_cnn')"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.slow
 def test_it_loads_where_hf_distill_is_not_installed(saved, tmp_path):
     folder, student = saved
