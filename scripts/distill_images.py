@@ -6,7 +6,7 @@ from transformers import pipeline
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
 from hf_distill.cli import exit_on_input_error, parse_arguments, show_progress
-from hf_distill.workflow.image_distillation_run import PIPELINE, ImageDistillationRun
+from hf_distill.workflow.image_distillation_run import ImageDistillationRun
 
 
 @exit_on_input_error
@@ -24,10 +24,10 @@ def main() -> None:
     run.publication.publish(run.folder)
     if args.should_save:
         example = next(iter(run.data.task.evaluation.values()))[0]["image"]
-        student = pipeline(PIPELINE, model=str(run.folder), trust_remote_code=models.trust_remote_code)
+        student = pipeline("image-classification", model=str(run.folder), trust_remote_code=models.trust_remote_code)
         sys.stdout.write(
             f"The student is in {run.folder}, an ordinary Hugging Face model:\n\n"
-            f'>>> pipeline("{PIPELINE}", model="{run.folder}")("an-image.png", top_k=1)\n'
+            f'>>> pipeline("image-classification", model="{run.folder}")("an-image.png", top_k=1)\n'
             f"{student(example, top_k=1)}\n"
         )
 

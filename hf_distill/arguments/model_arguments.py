@@ -88,8 +88,8 @@ class ModelArguments:
         default=None,
         metadata={
             "help": "Build the student from this configuration alone (folder, Hub id or package:...), of any shape "
-            "and with random weights; with student_init teacher it takes the teacher's embeddings of the tokens that "
-            "both know. Without a tokenizer of its own it reads with the teacher's."
+            "and with random weights; with student_init teacher a student for texts takes the teacher's embeddings of "
+            "the tokens that both know. Without a tokenizer of its own it reads with the teacher's."
         },
     )
     student_revision: str | None = field(

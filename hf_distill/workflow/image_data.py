@@ -39,7 +39,7 @@ def prepare_images(task: Task, processor: BaseImageProcessor) -> TaskData:
         task: With columns ``image`` and ``label``.
         processor: The teacher's, which the student shares.
     """
-    shape = np.shape(_pixel_values(processor, [task.train[0]["image"]])[0])
+    shape = image_shape(task, processor)
     features = Features({"pixel_values": Array3D(shape, "float32"), "labels": Value("int64")})
 
     def encode(rows: Mapping[str, list[Any]]) -> dict[str, Any]:
@@ -65,6 +65,12 @@ def prepare_images(task: Task, processor: BaseImageProcessor) -> TaskData:
         compute_metrics=compute_metrics(task),
         tokenize=encoded,
     )
+
+
+def image_shape(task: Task, processor: BaseImageProcessor) -> tuple[int, int, int]:
+    """Channels, height and width of an image as the models see it."""
+    channels, height, width = np.shape(_pixel_values(processor, [task.train[0]["image"]])[0])
+    return channels, height, width
 
 
 def check_channels(model: Any, whose: str) -> None:

@@ -99,8 +99,9 @@ def load_teacher(
     source: Source,
     models: ModelArguments,
     task: Task,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     args: DistillationTrainingArguments,
+    auto_class: Any = AutoModelForSequenceClassification,
 ) -> tuple[PreTrainedModel, list[str]]:
     """The teacher as it was published, its head new where it fits the task no longer.
 
@@ -111,7 +112,7 @@ def load_teacher(
         InputError: It cannot be loaded, was made for other labels, or has a head that was never trained.
     """
     teacher, untrained = load_classifier(
-        source, task, tokenizer, args, models.trust_remote_code, new_head=models.finetune_teacher
+        source, task, tokenizer, args, models.trust_remote_code, models.finetune_teacher, auto_class
     )
     if models.finetune_teacher:
         return teacher, untrained

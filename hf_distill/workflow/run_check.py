@@ -7,10 +7,11 @@ from transformers.utils import logging
 from hf_distill.checking import Background, check
 from hf_distill.checking.model_facts import ModelFacts
 from hf_distill.trainer import DistillationTrainer
-from hf_distill.workflow.data import TaskData
-from hf_distill.workflow.teaching import SAMPLE, Teaching
+from hf_distill.workflow.teaching import Teaching
 
 logger = logging.get_logger(__name__)
+
+_SHOWN = 4
 
 
 def log_check(trainer: DistillationTrainer, background: Background) -> None:
@@ -27,12 +28,11 @@ def log_check(trainer: DistillationTrainer, background: Background) -> None:
         logger.info(f"\n{check(trainer, background)}\n")
 
 
-def background_of(teaching: Teaching, data: TaskData) -> Background:
+def background_of(teaching: Teaching) -> Background:
     """What a run knows of its teachers, while the first is in memory.
 
     Args:
         teaching: The teachers.
-        data: The student's rows.
     """
     notes = []
     is_untrained = False
@@ -42,17 +42,20 @@ def background_of(teaching: Teaching, data: TaskData) -> Background:
         published = "answers here as it was published"
         is_untrained = bool(teaching.first.untrained)
         if is_untrained:
-            published = f"has an untrained head ({', '.join(teaching.first.untrained)}) and answers noise here"
+            what = "an untrained head" if len(teaching.first.untrained) <= _SHOWN else "untrained weights"
+            published = f"has {what} ({_some(teaching.first.untrained)}) and answers noise here"
         notes.append(
             f"the teacher is fine-tuned when the run begins; until then it {published}, so that what depends on its "
             "answers will have other values and gradients"
         )
-    others = [teacher for teacher in teaching.teachers if teacher.data is not data]
-    alike = f"the same in all: vocabulary, and the tokens of {min(SAMPLE, len(teaching.task.train))} texts"
-    differ = "a teacher has another (vocabulary, case or special tokens) and reads the texts with its own"
     return Background(
         ModelFacts.of(teaching.first_model),
-        differ if others else alike,
+        teaching.described_reading,
         tuple(notes),
         has_untrained_head=is_untrained,
     )
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -14,7 +14,7 @@ from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenize
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments
-from hf_distill.model_fingerprint import weights_fingerprint
+from hf_distill.model_fingerprint import config_fingerprint, weights_fingerprint
 from hf_distill.workflow.data import TaskData
 from hf_distill.workflow.output_folder import TEACHER_FOLDER, TEACHER_TRAINING_FOLDER
 from hf_distill.workflow.training import train, without_teacher
@@ -88,11 +88,12 @@ def finetuned_teacher_folder(
 def finetuning_recipe(
     teacher: PreTrainedModel, untrained: list[str], args: DistillationTrainingArguments, data: TaskData
 ) -> dict[str, Any]:
-    """All that decides what fine-tuning gives, fit for JSON: start weights, rows, their tokens, hyperparameters."""
+    """All that decides what fine-tuning gives, fit for JSON: the start, rows, their tokens, hyperparameters."""
     names = _WHAT_SHAPES_TRAINING + (_WHAT_SHAPES_THE_BEST if args.load_best_model_at_end else [])
     settings = {name: getattr(args, name) for name in names}
     recipe = {
         "weights": weights_fingerprint(teacher, untrained),
+        "config": config_fingerprint(teacher),
         "rows": data.task.source["fingerprint"],
         "labels": data.task.label_names,
         "tokens": _inputs_fingerprint(data.train),

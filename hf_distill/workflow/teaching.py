@@ -1,18 +1,20 @@
-"""Who teaches in a run: one teacher or several, live or from their caches, each reading the texts in its own way."""
+"""Who teaches in a run: one teacher or several, live or from their caches, each reading the rows in its own way."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env, release_memory
+from accelerate.utils import release_memory
 from datasets import Dataset
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from hf_distill.arguments import DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
@@ -22,17 +24,15 @@ from hf_distill.signal_needs import SignalNeeds
 from hf_distill.tasks import Task
 from hf_distill.teachers.cache import CachedTeacher, cache_teacher_outputs
 from hf_distill.teachers.ensemble import TeacherEnsemble
-from hf_distill.teachers.pairing import check_pair, read_alike
+from hf_distill.teachers.pairing import check_pair
 from hf_distill.teachers.teacher import Teacher
-from hf_distill.workflow.data import ReadingNeeds, TaskData, prepare_data
-from hf_distill.workflow.models import Source, load_classifier, load_teacher, load_tokenizer
+from hf_distill.workflow.answer_time import answer_before_training
+from hf_distill.workflow.data import TaskData
+from hf_distill.workflow.models import Source
 from hf_distill.workflow.output_folder import TEACHER_CACHE_FOLDER, check_cache_folder
 from hf_distill.workflow.teacher_finetuning import finetuned_teacher_folder
 
 logger = logging.get_logger(__name__)
-
-SAMPLE = 256
-"""Rows by which tokenizers are compared."""
 
 
 @dataclass(eq=False)
@@ -41,26 +41,25 @@ class TeachingModel:
 
     Attributes:
         source: Its checkpoint.
-        tokenizer: Its own.
+        tokenizer: Its own; for images its image processor.
         model: None while it is not in memory.
         untrained: Its weights that no checkpoint held.
         finetuned: Where it was saved after fine-tuning; None if it teaches as it was published.
-        data: The task as it reads it: the student's own object where they read texts alike. Set by
-            :meth:`Teaching.prepare_rows`.
+        data: The task as it reads it: the student's own object where they read alike. Set when the rows are prepared.
     """
 
     source: Source
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Any
     model: PreTrainedModel | None = None
     untrained: list[str] = field(default_factory=list)
     finetuned: Source | None = None
     data: TaskData = field(init=False)
 
 
-class Teaching:
+class Teaching(ABC):
     """The teachers of a run, and how they answer.
 
-    Making one loads the first teacher, whose layers the student may start from, and the tokenizers of all.
+    Making one loads the first teacher, whose layers the student may start from, and what all of them read with.
 
     Args:
         models: The arguments that name them.
@@ -69,7 +68,7 @@ class Teaching:
         task: What they are to teach.
 
     Raises:
-        InputError: A tokenizer or the first teacher cannot be loaded or cannot teach this task.
+        InputError: The first teacher, or what one reads with, cannot be loaded or cannot teach this task.
     """
 
     def __init__(
@@ -84,77 +83,79 @@ class Teaching:
             )
         revisions = [models.teacher_revision] + [None] * (len(models.teacher_names) - 1)
         sources = [Source.find(*named) for named in zip(models.teacher_names, revisions, strict=True)]
-        self.teachers = [TeachingModel(source, load_tokenizer(source, models.trust_remote_code)) for source in sources]
+        self.teachers = [TeachingModel(source, self._load_reader(source)) for source in sources]
         self.first = self.teachers[0]
-        self._load_published(self.first)
+        self.load_published(self.first)
         self.answers_before_training = False
         self._needs = SignalNeeds()
 
     @property
     def first_model(self) -> PreTrainedModel:
         """The first teacher, while it is in memory."""
-        return _in_memory(self.first)
+        return in_memory(self.first)
 
-    def prepare_rows(
-        self, student: PreTrainedModel, student_tokenizer: PreTrainedTokenizerBase, max_seq_length: int
-    ) -> TaskData:
-        """Check every teacher against the student, and tokenize the task for all of them.
+    @abstractmethod
+    def _load_reader(self, source: Source) -> Any:
+        """What makes inputs of rows for a checkpoint: its tokenizer or image processor."""
+
+    @abstractmethod
+    def _load_with_head(self, teacher: TeachingModel) -> tuple[PreTrainedModel, list[str]]:
+        """A teacher as it was published, and its weights that no checkpoint held."""
+
+    @abstractmethod
+    def load_finished(self, source: Source, tokenizer: Any) -> PreTrainedModel:
+        """A classifier of the task in fp32, as it was saved, ready to answer.
 
         Args:
-            student: As it will be trained.
-            student_tokenizer: Its own.
-            max_seq_length: Longer texts are cut there.
-
-        Returns:
-            The student's rows, with the inputs of the teachers that read texts as it does.
-
-        Raises:
-            InputError: One of them cannot teach this student, or its answers cannot be kept where they are to be.
+            source: Its checkpoint.
+            tokenizer: What it reads with.
         """
-        sample = self.task.train[:SAMPLE]
-        texts = (sample["text"], sample.get("text_pair"))
-        alike = [teacher for teacher in self.teachers if read_alike(student_tokenizer, teacher.tokenizer, *texts)]
-        self.answers_before_training = _answer_before_training(
-            self.cache, self.args, len(self.task.train), needs_cache=len(alike) < len(self.teachers)
-        )
+
+    @property
+    @abstractmethod
+    def described_reading(self) -> str:
+        """How what the teachers read with compares to the student's, in words; empty where there is nothing to say."""
+
+    def load_published(self, teacher: TeachingModel) -> None:
+        """Bring a teacher into memory as it was published."""
+        teacher.model, teacher.untrained = self._load_with_head(teacher)
+
+    def _decide_when_to_answer(self, needs_cache: bool = False) -> None:
+        """Before training or at every step.
+
+        Rows that are augmented when the run begins are not counted among those of an epoch.
+
+        Args:
+            needs_cache: A teacher cannot read what the student reads.
+        """
+        rows = len(self.task.train) + len(self.task.unlabelled or [])
+        self.answers_before_training = answer_before_training(self.cache, self.args, rows, needs_cache)
         if self.answers_before_training and not self._is_in_run:
             check_cache_folder(self._root, Path(str(self.args.output_dir)))
-        needs = [self._checked_needs(teacher, student) for teacher in self.teachers]
-        needs_of_alike = [need for teacher, need in zip(self.teachers, needs, strict=True) if teacher in alike]
-        tokenizers = [*(teacher.tokenizer for teacher in alike), student_tokenizer]
-        has_types = (tokenizer for tokenizer in tokenizers if "token_type_ids" in tokenizer.model_input_names)
-        reader = next(has_types, tokenizers[0])
-        data = prepare_data(self.task, reader, max_seq_length, [ReadingNeeds.of(student), *needs_of_alike])
-        student_tokenizer.model_max_length = reader.model_max_length
-        for teacher, need in zip(self.teachers, needs, strict=True):
-            teacher.data = data
-            if teacher not in alike:
-                teacher.data = prepare_data(self.task, teacher.tokenizer, max_seq_length, [need])
-        return data
 
-    def _checked_needs(self, teacher: TeachingModel, student: PreTrainedModel) -> ReadingNeeds:
+    def _check_against(self, student: PreTrainedModel, teacher: TeachingModel) -> PreTrainedModel:
+        """Check that a teacher can teach the student, and know what it is to be asked for beside its answers.
+
+        Returns:
+            The teacher, no longer in memory behind this where its turn to answer comes later.
+        """
         if teacher.model is None:
-            self._load_published(teacher)
-        model = _in_memory(teacher)
+            self.load_published(teacher)
+        model = in_memory(teacher)
         check_pair(student, model, teacher.tokenizer)
         if teacher is self.first:
             self._needs = needs_of_teacher(self.args.objective(), student, model)
         if teacher is not self.first and self.answers_before_training:
             # Loaded again when its turn comes, so that no two share the memory.
             teacher.model = None
-        return ReadingNeeds.of(model)
-
-    def _load_published(self, teacher: TeachingModel) -> None:
-        teacher.model, teacher.untrained = load_teacher(
-            teacher.source, self.models, self.task, teacher.tokenizer, self.args
-        )
+        return model
 
     def add_transfer_rows(self, data: TaskData, rows: Dataset) -> TaskData:
         """Let every teacher answer further rows too.
 
         Args:
             data: The student's rows.
-            rows: Texts without a label.
+            rows: Those without a label.
 
         Returns:
             The student's rows with these.
@@ -175,9 +176,7 @@ class Teaching:
 
     def load_first(self) -> PreTrainedModel:
         """The first teacher anew, as it teaches: it may have been cast, sharded or freed since."""
-        source, trust = self.first.finetuned or self.first.source, self.models.trust_remote_code
-        model, _ = load_classifier(source, self.task, self.first.tokenizer, self.args, trust, new_head=False)
-        return model.eval().to(self.args.device)
+        return self.load_finished(self.first.finetuned or self.first.source, self.first.tokenizer)
 
     def teacher(self, data: TaskData) -> tuple[nn.Module | Teacher, TaskData]:
         """What the trainer takes: models, or their answers to all rows, after which they leave the memory.
@@ -194,7 +193,7 @@ class Teaching:
         """
         if self.answers_before_training:
             return self._cached_teacher(data)
-        models = [_in_memory(teacher) for teacher in self.teachers]
+        models = [in_memory(teacher) for teacher in self.teachers]
         return self._together(models), dataclasses.replace(data, train=data.taught)
 
     def _cached_teacher(self, data: TaskData) -> tuple[nn.Module | Teacher, TaskData]:
@@ -208,7 +207,7 @@ class Teaching:
 
     def _cached(self, teacher: TeachingModel, folder: Path) -> CachedTeacher:
         if teacher.model is None:
-            self._load_published(teacher)
+            self.load_published(teacher)
         overwrites_run = self.args.overwrite_output_dir and not self.args.resume_from_checkpoint
         try:
             return self._stored(teacher, folder, self.cache.overwrite_teacher_cache)
@@ -224,7 +223,7 @@ class Teaching:
     def _stored(self, teacher: TeachingModel, folder: Path, overwrite: bool) -> CachedTeacher:
         data = teacher.data
         return cache_teacher_outputs(
-            _in_memory(teacher),
+            in_memory(teacher),
             data.taught,
             folder,
             data.collator,
@@ -261,35 +260,8 @@ def _remove(folder: Path) -> None:
     state.wait_for_everyone()
 
 
-def _in_memory(teacher: TeachingModel) -> PreTrainedModel:
+def in_memory(teacher: TeachingModel) -> PreTrainedModel:
+    """The model of a teacher that must be in memory."""
     if teacher.model is None:
         raise RuntimeError(f"The teacher {teacher.source.name!r} is not in memory.")
     return teacher.model
-
-
-def _answer_before_training(
-    cache: TeacherCacheArguments, args: DistillationTrainingArguments, rows: int, needs_cache: bool
-) -> bool:
-    objective = args.objective()
-    if needs_cache and objective.looks_inside:
-        raise InputError(
-            "The objective compares more than answers, and teacher and student have different tokenizers (vocabulary, "
-            "case or special tokens), so that what belongs to different tokens would be compared; leave only "
-            "soft_target_weight and hard_target_weight above 0, or use models with the same tokenizer."
-        )
-    if needs_cache and cache.teacher_cache_dir == "false":
-        raise InputError(
-            "teacher_cache_dir is false, and a teacher has another tokenizer than the student (vocabulary, case or "
-            "special tokens), so it would misread the student's tokens and can only answer before training; leave "
-            "teacher_cache_dir out, or use models with the same tokenizer."
-        )
-    if cache.teacher_cache_dir is not None:
-        return cache.teacher_cache_dir != "false"
-    if objective.looks_inside or not objective.needs_teacher:
-        return needs_cache
-    plugin = args.deepspeed_plugin
-    uses_fsdp = bool(args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
-    is_sharded = uses_fsdp or (plugin is not None and plugin.zero_stage == 3)
-    steps_of_an_epoch = rows / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
-    epochs = args.max_steps / steps_of_an_epoch if args.max_steps > 0 else args.num_train_epochs
-    return needs_cache or (epochs > 1 and not is_sharded)

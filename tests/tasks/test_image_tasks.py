@@ -13,7 +13,7 @@ from PIL import Image
 
 from hf_distill.arguments import DataArguments
 from hf_distill.errors import InputError
-from hf_distill.tasks.images import load_image_task
+from hf_distill.tasks.images import holds_images, load_image_task
 from hf_distill.tasks.images.image_rows import image_fingerprint
 from hf_distill.tasks.subset import take_subset
 
@@ -121,6 +121,46 @@ def test_folder_without_classes(tmp_path):
 def test_what_holds_no_images_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         load_image_task(DataArguments(**arguments))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"unlabelled_file": "rows.csv"},
+        {"unlabelled_split": "test"},
+        {"unlabelled_rest": True, "max_train_samples": 4},
+        {"max_unlabelled_samples": 3},
+        {"unlabelled_ratio": 2.0},
+        {"unlabelled_min_confidence": 0.9},
+        {"augmentation": ["words"]},
+        {"augmentation_copies": 3},
+        {"data_dir": "folder"},
+        {"validation_file": "rows.csv"},
+        {"text_column": "text"},
+        {"text_pair_column": "other"},
+        {"max_seq_length": 64},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_what_only_texts_have_is_refused(tmp_path, option):
+    with pytest.raises(InputError, match=f"{next(iter(option))} is set, but images from dataset_name"):
+        load_image_task(DataArguments(dataset_name=str(save_images(tmp_path / "pets")), **option))
+
+
+@pytest.mark.parametrize("option", ["dataset_config_name", "label_column"])
+def test_a_task_known_by_name_has_no_columns_to_choose(option):
+    with pytest.raises(InputError, match=f"{option} is set, but images from task_name=mnist"):
+        load_image_task(DataArguments(task_name="mnist", **{option: "label"}))
+
+
+def test_what_holds_images(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "train.csv").write_text("text,label\na,0\nb,1\n")
+    assert holds_images(DataArguments(dataset_name=str(save_images(tmp_path / "pets"))))
+    assert holds_images(DataArguments(task_name="MNIST"))
+    assert not holds_images(DataArguments(dataset_name=str(tmp_path / "texts")))
+    assert not holds_images(DataArguments(task_name="sst2"))
+    assert not holds_images(DataArguments(train_file="rows.csv"))
 
 
 def test_missing_package_is_named(monkeypatch):

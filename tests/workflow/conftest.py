@@ -1,4 +1,4 @@
-"""A tiny teacher with a tokenizer of its own, and reviews made of its words."""
+"""A tiny teacher with a tokenizer of its own, and reviews made of its words; tiny teachers for images."""
 
 import csv
 import random
@@ -6,9 +6,22 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hub import conftest as loopback_hub
-from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer, set_seed
+from PIL import Image
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
+    set_seed,
+)
 
 hub = loopback_hub.hub
 
@@ -67,7 +80,7 @@ def shelf(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick_comparison(monkeypatch):
     """Latency is not what these tests look at."""
-    monkeypatch.setattr("hf_distill.workflow.distillation_run.TIME_BUDGET", 0.2)
+    monkeypatch.setattr("hf_distill.workflow.run.TIME_BUDGET", 0.2)
 
 
 @pytest.fixture
@@ -108,3 +121,74 @@ def run_script(monkeypatch):
         return 0
 
     return run
+
+
+NAMES = {"id2label": {0: "dark", 1: "light"}, "label2id": {"dark": 0, "light": 1}}
+REVERSED = {"id2label": {0: "light", 1: "dark"}, "label2id": {"light": 0, "dark": 1}}
+VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def write_images(folder, count, seed):
+    chance = np.random.default_rng(seed)
+    for name, brightness in (("dark", 60), ("light", 180)):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = (brightness + chance.integers(-40, 40, (16, 16))).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory):
+    """A folder with teachers and images, made once."""
+    folder = tmp_path_factory.mktemp("gallery")
+    write_images(folder / "images" / "train", 24, seed=1)
+    write_images(folder / "images" / "validation", 8, seed=2)
+    vit = ViTConfig(image_size=16, patch_size=4, **VIT)
+    teachers = {
+        "teacher": ViTForImageClassification(ViTConfig(**{**vit.to_dict(), **NAMES})),
+        "reversed": ViTForImageClassification(ViTConfig(**{**vit.to_dict(), **REVERSED})),
+    }
+    for name, model in teachers.items():
+        model.save_pretrained(folder / name)
+    vit.save_pretrained(folder / "new-vit")
+    resnet = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    resnet.save_pretrained(folder / "new-resnet")
+    teachers["resnet"] = ResNetForImageClassification(ResNetConfig(**{**resnet.to_dict(), **NAMES}))
+    teachers["resnet"].save_pretrained(folder / "resnet")
+    ViTConfig(**{**vit.to_dict(), "num_attention_heads": 1}).save_pretrained(folder / "one-head")
+    ViTConfig(**{**vit.to_dict(), "num_channels": 1}).save_pretrained(folder / "grey")
+    mean = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    for name in (*teachers, "new-vit", "new-resnet", "one-head", "grey"):
+        ViTImageProcessorPil(size={"height": 16, "width": 16}, **mean).save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def images_command(gallery, out, monkeypatch, tmp_path):
+    """As ``command``, on images; a data set's own cache stays in the test's folder."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def arguments(**changes):
+        values = {
+            "teacher_name_or_path": gallery / "teacher",
+            "dataset_name": gallery / "images",
+            "student_architecture": "cnn",
+            "student_hidden_size": 8,
+            "output_dir": out,
+            "num_train_epochs": 2,
+            "learning_rate": 1e-2,
+            "per_device_train_batch_size": 16,
+            "save_strategy": "no",
+            "disable_tqdm": "true",
+            "report_to": "none",
+            "use_cpu": "true",
+        }
+        values = {name: value for name, value in {**values, **changes}.items() if value is not None}
+        return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+    return arguments

@@ -2,95 +2,16 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import (
-    AutoModelForImageClassification,
-    ResNetConfig,
-    ViTConfig,
-    ViTForImageClassification,
-    ViTImageProcessorPil,
-    pipeline,
-    set_seed,
-)
+from transformers import AutoModelForImageClassification, ViTImageProcessorPil, pipeline, set_seed
 
+from hf_distill.cli.main import main
 from hf_distill.evaluation import DistillationReport
 from hf_distill.hub.push import student_files
 from hf_distill.students.cnn import ImageCnnForImageClassification
-
-NAMES = {"id2label": {0: "dark", 1: "light"}, "label2id": {"dark": 0, "light": 1}}
-REVERSED = {"id2label": {0: "light", 1: "dark"}, "label2id": {"light": 0, "dark": 1}}
-VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-
-
-def write_images(folder, count, seed):
-    chance = np.random.default_rng(seed)
-    for name, brightness in (("dark", 60), ("light", 180)):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            pixels = (brightness + chance.integers(-40, 40, (16, 16))).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-
-
-@pytest.fixture(scope="session")
-def gallery(tmp_path_factory):
-    """A folder with teachers and images, made once."""
-    folder = tmp_path_factory.mktemp("gallery")
-    write_images(folder / "images" / "train", 24, seed=1)
-    write_images(folder / "images" / "validation", 8, seed=2)
-    vit = ViTConfig(image_size=16, patch_size=4, **VIT)
-    teachers = {
-        "teacher": ViTForImageClassification(ViTConfig(**{**vit.to_dict(), **NAMES})),
-        "reversed": ViTForImageClassification(ViTConfig(**{**vit.to_dict(), **REVERSED})),
-    }
-    for name, model in teachers.items():
-        model.save_pretrained(folder / name)
-    vit.save_pretrained(folder / "new-vit")
-    resnet = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
-    resnet.save_pretrained(folder / "new-resnet")
-    ViTConfig(**{**vit.to_dict(), "num_channels": 1}).save_pretrained(folder / "grey")
-    mean = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    for name in (*teachers, "new-vit", "new-resnet", "grey"):
-        ViTImageProcessorPil(size={"height": 16, "width": 16}, **mean).save_pretrained(folder / name)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def quick_comparison(monkeypatch, tmp_path):
-    """Latency is not what these tests look at; and a data set's own cache stays in the test's folder."""
-    monkeypatch.setattr("hf_distill.workflow.image_distillation_run.TIME_BUDGET", 0.2)
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
-@pytest.fixture
-def images_command(gallery, out):
-    def arguments(**changes):
-        values = {
-            "teacher_name_or_path": gallery / "teacher",
-            "dataset_name": gallery / "images",
-            "student_architecture": "cnn",
-            "student_hidden_size": 8,
-            "output_dir": out,
-            "num_train_epochs": 2,
-            "learning_rate": 1e-2,
-            "per_device_train_batch_size": 16,
-            "save_strategy": "no",
-            "disable_tqdm": "true",
-            "report_to": "none",
-            "use_cpu": "true",
-        }
-        values = {name: value for name, value in {**values, **changes}.items() if value is not None}
-        return [part for name, value in values.items() for part in (f"--{name}", str(value))]
-
-    return arguments
 
 
 def test_student_report_card_and_pipeline(images_command, run_script, gallery, out, capsys):
@@ -102,7 +23,10 @@ def test_student_report_card_and_pipeline(images_command, run_script, gallery, o
     assert (student.config.num_hidden_layers, student.config.hidden_size) == (6, 8)
     assert report.student.parameters == student.num_parameters()
     assert report.data["rows"]["train"] == {"used": 48, "available": 48}
-    assert report.baseline is not None and report.training["student_architecture"] == "cnn"
+    assert (
+        report.baseline is not None
+        and report.training["student_start"] == "a convolutional network with random weights"
+    )
     assert report.teacher_name == "new-resnet"
     assert report.summary() in printed and 'pipeline("image-classification"' in printed
     files = [path for name in ("dark", "light") for path in (gallery / "images" / "validation" / name).iterdir()]
@@ -142,12 +66,78 @@ def test_student_numbers_its_classes_as_the_task_does(images_command, run_script
     assert AutoModelForImageClassification.from_pretrained(out).config.id2label == {0: "dark", 1: "light"}
 
 
-def test_student_of_the_teacher_s_layers(images_command, run_script, out):
-    arguments = images_command(student_architecture=None, student_hidden_size=None, student_layers=1, max_steps=1)
+@pytest.mark.parametrize(
+    ("changes", "is_cached"),
+    [
+        ({"num_train_epochs": 2}, True),
+        ({"num_train_epochs": 1}, False),
+        ({"num_train_epochs": 2, "contrast_weight": 1}, False),
+    ],
+)
+def test_answers_are_kept_where_several_epochs_would_ask_for_them(images_command, run_script, out, changes, is_cached):
+    """48 images in batches of 16 are 3 steps an epoch."""
+    assert run_script("distill_images.py", images_command(**changes)) == 0
+    assert (out / "teacher_cache").is_dir() == is_cached
+    answers = DistillationReport.load(out).training["teacher_answers"]
+    assert answers == ("before training" if is_cached else "at every step")
+
+
+def mean_of_last_state(model, pixels):
+    with torch.no_grad():
+        state = model.eval()(pixels, output_hidden_states=True).hidden_states[-1]
+    return state.flatten(2).mean(2) if state.dim() == 4 else state.mean(1)
+
+
+def similarities(vectors):
+    rows = [[float(one @ other) for other in vectors] for one in vectors]
+    return [[value / sum(entry**2 for entry in row) ** 0.5 for value in row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "mapping", "cache"),
+    [("teacher", "last", "true"), ("resnet", "[[6, 2]]", "true"), ("resnet", "[[6, 2]]", "false")],
+)
+def test_contrast_with_a_cnn_is_of_the_mean_over_its_map(
+    images_command, run_script, gallery, out, teacher, mapping, cache
+):
+    arguments = images_command(
+        teacher_name_or_path=gallery / teacher,
+        teacher_cache_dir=cache,
+        contrast_weight=1,
+        contrast_loss="similarity",
+        contrast_mapping=mapping,
+        per_device_train_batch_size=48,
+        max_steps=1,
+        learning_rate=0,
+        logging_steps=1,
+    )
     assert run_script("distill_images.py", arguments) == 0
-    student = AutoModelForImageClassification.from_pretrained(out)
-    assert isinstance(student, ViTForImageClassification) and student.config.num_hidden_layers == 1
-    assert DistillationReport.load(out).student_layers is not None
+    images = [Image.open(path).convert("RGB") for path in sorted((gallery / "images" / "train").glob("*/*.png"))]
+    pixels = ViTImageProcessorPil.from_pretrained(out)(images, return_tensors="pt")["pixel_values"]
+    models = (AutoModelForImageClassification.from_pretrained(folder) for folder in (out, gallery / teacher))
+    student, taught = (similarities(mean_of_last_state(model, pixels)) for model in models)
+    pairs = [(i, j) for i in range(48) for j in range(48)]
+    expected = sum((student[i][j] - taught[i][j]) ** 2 for i, j in pairs) / 48**2
+    history = json.loads((out / "trainer_state.json").read_text())["log_history"]
+    assert next(entry["contrast_loss"] for entry in history if "contrast_loss" in entry) == pytest.approx(
+        expected, rel=1e-3
+    )
+
+
+def test_teacher_of_another_shape_but_equal_weights_is_trained_anew(images_command, run_script, gallery, out, capsys):
+    arguments = images_command(teacher_name_or_path=gallery / "new-vit", finetune_teacher="true", max_steps=1)
+    assert run_script("distill_images.py", arguments) == 0
+    arguments = images_command(teacher_name_or_path=gallery / "one-head", finetune_teacher="true", max_steps=1)
+    assert run_script("distill_images.py", [*arguments, "--overwrite_output_dir"]) == 0
+    assert "Using the fine-tuned teacher" not in capsys.readouterr().err
+    assert json.loads((out / "teacher" / "config.json").read_text())["num_attention_heads"] == 1
+
+
+def test_check_knows_a_folder_of_images(images_command, out, capsys):
+    main(["check", *images_command()])
+    printed = capsys.readouterr().out
+    assert "ImageCnnForImageClassification" in printed and "ViTForImageClassification" in printed
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -156,8 +146,17 @@ def test_student_of_the_teacher_s_layers(images_command, run_script, out):
         ({"teacher_name_or_path": "new-vit"}, "configuration without weights"),
         ({"teacher_name_or_path": "grey", "finetune_teacher": "true"}, "images of 1 channels"),
         ({"dataset_name": None, "task_name": "sst2"}, "no task 'sst2' on images"),
-        ({"hidden_state_weight": 1}, "which compare with no layer"),
+        ({"hidden_state_weight": 1}, "no tokens to compare one by one"),
+        ({"attention_weight": 1}, "no tokens to compare one by one"),
+        ({"relation_weight": 1}, "no tokens to compare one by one"),
+        ({"contrast_weight": 1, "contrast_pooling": "first"}, "have no first token"),
+        ({"contrast_weight": 1, "teacher_name_or_path": "resnet"}, "does not say how many layers"),
         ({"student_layers": "0,1"}, "says nothing of a convolutional network"),
+        ({"student_architecture": "distil", "student_hidden_size": None}, "only the families bert"),
+        ({"student_architecture": None, "student_num_attention_heads": 2}, "hidden_size=8 with num_attention_heads=2"),
+        ({"student_architecture": None, "student_hidden_size": 8, "teacher_name_or_path": "resnet"}, "made narrower"),
+        ({"metric_for_best_model": "bleu", "eval_strategy": "epoch"}, "metric_for_best_model is 'bleu'"),
+        ({"text_column": "text"}, "images from dataset_name do not use it"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(

@@ -15,12 +15,12 @@ from transformers import (
     DistilBertForSequenceClassification,
     DistilBertTokenizer,
 )
-from workflow.conftest import VOCABULARY, save_model
+from workflow.conftest import VOCABULARY, save_model, write_reviews
 
 from hf_distill import CachedTeacher
 from hf_distill.arguments import DistillationTrainingArguments, TeacherCacheArguments
 from hf_distill.evaluation import DistillationReport
-from hf_distill.workflow.teaching import _answer_before_training
+from hf_distill.workflow.answer_time import answer_before_training
 
 OPINIONATED = {"initializer_range": 0.5}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -64,6 +64,14 @@ def test_answers_are_kept_where_several_epochs_would_ask_for_them(command, run_s
     assert DistillationReport.load(out).training["teacher_answers"] == (
         "before training" if is_cached else "at every step"
     )
+
+
+@pytest.mark.parametrize(("max_steps", "is_cached"), [(6, False), (7, True)])
+def test_rows_without_a_label_make_an_epoch_longer(command, run_script, tmp_path, out, max_steps, is_cached):
+    """48 rows with a label and 48 without, in batches of 16, are 6 steps an epoch."""
+    more = write_reviews(tmp_path / "more.csv", 48, seed=9)
+    assert run_script("distill_glue.py", command(unlabelled_file=more, max_steps=max_steps)) == 0
+    assert bool(shards(out / "teacher_cache")) == is_cached
 
 
 @pytest.mark.parametrize("hidden_state_weight", [0, 1])
@@ -273,5 +281,5 @@ def test_a_sharded_teacher_stays_live_unless_told(monkeypatch, tmp_path, environ
     args = DistillationTrainingArguments(str(tmp_path), use_cpu=True)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _answer_before_training(TeacherCacheArguments(), args, 100, needs_cache=False) == is_cached
-    assert _answer_before_training(TeacherCacheArguments("true"), args, 100, needs_cache=False)
+    assert answer_before_training(TeacherCacheArguments(), args, 100, needs_cache=False) == is_cached
+    assert answer_before_training(TeacherCacheArguments("true"), args, 100, needs_cache=False)
