@@ -42,7 +42,6 @@ def test_few_defaults_differ_from_transformers():
     }
     of_the_objective = {field.name for field in dataclasses.fields(ObjectiveArguments)}
     assert set(ours) - set(theirs) == {*of_the_objective, "overwrite_output_dir"}
-    assert len(of_the_objective) == 21
 
 
 @pytest.mark.parametrize(

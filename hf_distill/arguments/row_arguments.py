@@ -17,10 +17,13 @@ class RowArguments:
         default=None,
         metadata={
             "help": "A task known by name: one of GLUE's nine (cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb, wnli) or "
-            "rotten_tomatoes."
+            "rotten_tomatoes; for images mnist."
         },
     )
-    dataset_name: str | None = field(default=None, metadata={"help": "Any text classification data set on the Hub."})
+    dataset_name: str | None = field(
+        default=None,
+        metadata={"help": "Any classification data set on the Hub; for images also a folder with one for each class."},
+    )
     dataset_config_name: str | None = field(default=None, metadata={"help": "The configuration of dataset_name."})
     data_dir: str | None = field(
         default=None,
