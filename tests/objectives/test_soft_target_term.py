@@ -92,7 +92,7 @@ def test_dist_needs_exclusive_classes(problem_type):
 
 
 def test_a_score_has_no_confidence():
-    with pytest.raises(InputError, match="confidence, and a score has none"):
+    with pytest.raises(InputError, match="weigh_by_confidence.*how sure it is of a score"):
         labels = torch.tensor([1.0, 2.0])
         value(random_tensor(2, 1), random_tensor(2, 1), labels, ProblemType.REGRESSION, weigh_by_confidence=True)
 
