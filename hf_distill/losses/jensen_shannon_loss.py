@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_distill.errors import InputError
+from hf_distill.losses.softened import softened_log_probs
 
 
 def jensen_shannon_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float, beta: float) -> Tensor:
@@ -35,8 +36,7 @@ def jensen_shannon_loss(student_logits: Tensor, teacher_logits: Tensor, temperat
             f"beta is {beta}, at which the Jensen-Shannon divergence is 0 or undefined: use a number between 0 and 1, "
             "or the forward or reverse KL divergence."
         )
-    student = F.log_softmax(student_logits.float() / temperature, dim=-1)
-    teacher = F.log_softmax(teacher_logits.detach().float() / temperature, dim=-1)
+    student, teacher = softened_log_probs(student_logits, teacher_logits, temperature)
     mixture = torch.logaddexp(teacher + math.log(beta), student + math.log1p(-beta))
     from_teacher = F.kl_div(mixture, teacher, reduction="none", log_target=True).sum(-1)
     from_student = F.kl_div(mixture, student, reduction="none", log_target=True).sum(-1)

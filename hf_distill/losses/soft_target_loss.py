@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_distill.losses.softened import softened_log_probs
+
 
 def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """KL(teacher ‖ student) between temperature-softened distributions, times T².
@@ -18,7 +20,6 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
     Returns:
         ``(...)``, one divergence in nats for each distribution; the caller averages over those that count.
     """
-    student_log_probs = F.log_softmax(student_logits.float() / temperature, dim=-1)
-    teacher_log_probs = F.log_softmax(teacher_logits.detach().float() / temperature, dim=-1)
+    student_log_probs, teacher_log_probs = softened_log_probs(student_logits, teacher_logits, temperature)
     divergence = F.kl_div(student_log_probs, teacher_log_probs, reduction="none", log_target=True).sum(-1)
     return divergence * temperature**2

@@ -7,9 +7,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hf_distill.errors import InputError
+from hf_distill.losses.confidence import confidence
 from hf_distill.losses.inter_class_loss import inter_class_loss
 from hf_distill.losses.intra_class_loss import intra_class_loss
 from hf_distill.losses.jensen_shannon_loss import jensen_shannon_loss
@@ -139,10 +139,7 @@ class SoftTargets(Term):
         logits = (
             teacher.dense_logits if teacher.mixed is None else mean_teacher_logits(teacher.mixed, 1.0, problem_type)
         )
-        logits = logits.detach().float()
-        if problem_type is ProblemType.MULTI_LABEL:
-            return F.sigmoid(logits.abs())
-        return logits.softmax(-1).amax(-1)
+        return confidence(logits.detach(), problem_type)
 
     def _values(self, student: Tensor, teacher: Tensor, problem_type: ProblemType) -> Tensor:
         if problem_type is ProblemType.REGRESSION:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 
-from torch import nn
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
 from hf_distill.arguments import DataArguments, DistillationTrainingArguments, ModelArguments, TeacherCacheArguments
 from hf_distill.checking import Background, CheckReport, check
 from hf_distill.tasks.images import holds_images
-from hf_distill.teachers.ensemble import TeacherEnsemble
-from hf_distill.teachers.teacher import Teacher
 from hf_distill.trainer import DistillationTrainer
 from hf_distill.workflow.distillation_run import DistillationRun
 from hf_distill.workflow.image_distillation_run import ImageDistillationRun
 from hf_distill.workflow.run import Run
 from hf_distill.workflow.run_check import background_of
-from hf_distill.workflow.teaching import in_memory
 from hf_distill.workflow.training import new_trainer
 
 
@@ -63,13 +59,4 @@ def _untrained(run: Run, args: DistillationTrainingArguments) -> tuple[Distillat
     if any(teacher.data is not run.data for teacher in teaching.teachers):
         reason = "a teacher reads with another tokenizer, so that it answers out of a cache alone"
         background, tokenizer = dataclasses.replace(background, reason_for_no_batch=reason), None
-    return new_trainer(run.new_student(), args, data, tokenizer, _live(run)), background
-
-
-def _live(run: Run) -> nn.Module | Teacher:
-    """All teachers in memory."""
-    for teacher in run.teaching.teachers:
-        if teacher.model is None:
-            run.teaching.load_published(teacher)
-    found = [in_memory(teacher) for teacher in run.teaching.teachers]
-    return found[0] if len(found) == 1 else TeacherEnsemble(found, run.models.teacher_weights)
+    return new_trainer(run.new_student(), args, data, tokenizer, run.teaching.live()), background

@@ -115,6 +115,10 @@ class Run(ABC):
 
     def get_teacher_ready(self) -> None:
         """Fine-tune the teacher if asked to, make the students, and let the teacher answer the rows if it is to."""
+        self._make_models()
+        self._let_teacher_answer()
+
+    def _make_models(self) -> None:
         claim_output_folder(self.args, self.models, self.data_arguments)
         self._gather_transfer_set()
         self.stopwatch.lap("preparing")
@@ -132,7 +136,8 @@ class Run(ABC):
             f"Distilling a student of {self.student.num_parameters() / 1e6:.3g} M parameters from a teacher of "
             f"{self.teaching.first_model.num_parameters() / 1e6:.3g} M on {self._rows()}."
         )
-        self._log_check = partial(log_check, background=background_of(self.teaching))
+
+    def _let_teacher_answer(self) -> None:
         self.teacher, answered = self.teaching.teacher(self.data)
         self.training_data = self.transfer.choose(self.teacher, answered)
         if self.teaching.answers_before_training:
@@ -150,8 +155,11 @@ class Run(ABC):
 
     def distil(self) -> None:
         """Get the teacher ready, train the student, and train the baseline if asked to."""
-        self.get_teacher_ready()
-        trainer = train(self.student, self.args, self.training_data, self.tokenizer, self.teacher, self._log_check)
+        self._make_models()
+        # What a check tells of the teacher must be known before its answers are stored and it leaves the memory.
+        before = partial(log_check, background=background_of(self.teaching))
+        self._let_teacher_answer()
+        trainer = train(self.student, self.args, self.training_data, self.tokenizer, self.teacher, before)
         trainer.save_state()
         self.stopwatch.lap("distilling the student")
         if self.baseline is not None:

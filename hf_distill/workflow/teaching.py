@@ -193,8 +193,14 @@ class Teaching(ABC):
         """
         if self.answers_before_training:
             return self._cached_teacher(data)
-        models = [in_memory(teacher) for teacher in self.teachers]
-        return self._together(models), dataclasses.replace(data, train=data.taught)
+        return self.live(), dataclasses.replace(data, train=data.taught)
+
+    def live(self) -> nn.Module | Teacher:
+        """All teachers in memory, to answer at every step."""
+        for teacher in self.teachers:
+            if teacher.model is None:
+                self.load_published(teacher)
+        return self._together([in_memory(teacher) for teacher in self.teachers])
 
     def _cached_teacher(self, data: TaskData) -> tuple[nn.Module | Teacher, TaskData]:
         caches, train = [], data.taught

@@ -21,7 +21,7 @@ from hf_distill.teachers.teacher import Teacher
 from hf_distill.workflow.augmenters import AugmenterSource
 from hf_distill.workflow.data import TaskData
 from hf_distill.workflow.teaching import Teaching
-from hf_distill.workflow.transfer_answers import confidence, differing, stored_logits
+from hf_distill.workflow.transfer_answers import differing, row_confidence, stored_logits
 
 logger = logging.get_logger(__name__)
 
@@ -134,7 +134,7 @@ class TransferSet:
             self._compare_with_sources(logits)
         if least is None:
             return numbers
-        sure = confidence(logits[numbers], self.task.problem_type)
+        sure = row_confidence(logits[numbers], self.task.problem_type)
         kept = numbers[sure >= least]
         if not len(kept):
             raise InputError(

@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from transformers.utils.logging import tqdm
 
+from hf_distill.losses.confidence import confidence
 from hf_distill.losses.mean_teacher_logits import mean_teacher_logits
 from hf_distill.problem_type import ProblemType
 from hf_distill.tasks import predicted_labels
@@ -40,17 +41,15 @@ def stored_logits(teacher: Teacher, rows: Dataset, collator: Collator, problem_t
     return np.concatenate(answers)
 
 
-def confidence(logits: np.ndarray, problem_type: str) -> np.ndarray:
+def row_confidence(logits: np.ndarray, problem_type: str) -> np.ndarray:
     """``(rows,)``: the largest probability; with several labels a row the mean over them of the larger of p and 1 - p.
 
     Args:
         logits: ``(rows, labels)``.
         problem_type: Not regression.
     """
-    values = torch.from_numpy(logits)
-    if problem_type == MULTI_LABEL:
-        return values.abs().sigmoid().mean(dim=-1).numpy()
-    return values.softmax(dim=-1).amax(dim=-1).numpy()
+    sure = confidence(torch.from_numpy(logits), ProblemType(problem_type))
+    return (sure.mean(dim=-1) if problem_type == MULTI_LABEL else sure).numpy()
 
 
 def differing(logits: np.ndarray, others: np.ndarray, problem_type: str) -> np.ndarray:

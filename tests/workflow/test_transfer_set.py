@@ -15,7 +15,7 @@ from hf_distill.errors import InputError
 from hf_distill.evaluation import DistillationReport
 from hf_distill.workflow.distillation_run import DistillationRun
 from hf_distill.workflow.training import train
-from hf_distill.workflow.transfer_answers import confidence, differing
+from hf_distill.workflow.transfer_answers import differing, row_confidence
 
 OPINIONATED = {"initializer_range": 0.5}
 
@@ -245,11 +245,11 @@ def test_fine_tuning_without_a_teacher_refuses_rows_without_a_label(run_script, 
 
 
 def test_confidence_by_hand():
-    assert confidence(
+    assert row_confidence(
         np.array([[0.0, np.log(3.0)]], dtype=np.float32), "single_label_classification"
     ) == pytest.approx(0.75)
     several = np.log(np.array([[3.0, 1 / 4, 1.0]], dtype=np.float32))
-    assert confidence(several, "multi_label_classification") == pytest.approx((0.75 + 0.8 + 0.5) / 3)
+    assert row_confidence(several, "multi_label_classification") == pytest.approx((0.75 + 0.8 + 0.5) / 3)
 
 
 def test_difference_by_hand():
