@@ -57,24 +57,6 @@ def find_layers(model: nn.Module) -> list[Layer]:
     return layers
 
 
-def number_of_layers(model: nn.Module) -> int | None:
-    """How many layers ``model`` has, as its hidden states count them (the decoder's where there is one).
-
-    Returns:
-        The number; None where it is unknown, as for a model that is not from transformers or has stages (ResNet).
-    """
-    try:
-        return len(find_layers(model))
-    except InputError:
-        if not isinstance(model, PreTrainedModel):
-            return None
-    try:
-        number = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
-    except ValueError:  # several configurations of text in one
-        return None
-    return number if isinstance(number, int) else None
-
-
 def _stacks_with_attention(model: nn.Module) -> dict[str, nn.ModuleList]:
     """The outermost ``ModuleList``s, by path, that hold self-attention."""
     outermost: dict[str, nn.ModuleList] = {}

@@ -11,7 +11,20 @@ from torch.nn import functional as F
 
 from hf_distill.errors import InputError
 from hf_distill.problem_type import ProblemType
-from hf_distill.signals import MixedLogits
+from hf_distill.signals import MixedLogits, Signals
+
+
+def teacher_logits(signals: Signals, temperature: float, problem_type: ProblemType) -> Tensor:
+    """One teacher's logits as they are; of several those that :func:`mean_teacher_logits` gives.
+
+    Args:
+        signals: Not sparse.
+        temperature: At which several are averaged.
+        problem_type: Which answers are averaged.
+    """
+    if signals.mixed is None:
+        return signals.dense_logits
+    return mean_teacher_logits(signals.mixed, temperature, problem_type)
 
 
 def mean_teacher_logits(mixed: MixedLogits, temperature: float, problem_type: ProblemType) -> Tensor:

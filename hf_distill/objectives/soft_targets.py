@@ -14,7 +14,7 @@ from hf_distill.losses.inter_class_loss import inter_class_loss
 from hf_distill.losses.intra_class_loss import intra_class_loss
 from hf_distill.losses.jensen_shannon_loss import jensen_shannon_loss
 from hf_distill.losses.logit_mse_loss import logit_mse_loss
-from hf_distill.losses.mean_teacher_logits import mean_teacher_logits
+from hf_distill.losses.mean_teacher_logits import teacher_logits
 from hf_distill.losses.reverse_soft_target_loss import reverse_soft_target_loss
 from hf_distill.losses.soft_score_loss import soft_score_loss
 from hf_distill.losses.soft_target_loss import soft_target_loss
@@ -126,20 +126,15 @@ class SoftTargets(Term):
             )
 
     def _teacher_logits(self, teacher: Signals, problem_type: ProblemType) -> Tensor:
-        if teacher.mixed is None:
-            return teacher.dense_logits
         if self.loss == "mse":
-            # Logits are compared as they are, and so their own mean is taken, as that of scores is.
+            # Logits are compared as they are, and so of several their own mean is taken, as that of scores is.
             problem_type = ProblemType.REGRESSION
-        return mean_teacher_logits(teacher.mixed, self._temperature, problem_type)
+        return teacher_logits(teacher, self._temperature, problem_type)
 
     @staticmethod
     def _confidence(teacher: Signals, problem_type: ProblemType) -> Tensor:
         """The largest probability of each answer at temperature 1, without a gradient."""
-        logits = (
-            teacher.dense_logits if teacher.mixed is None else mean_teacher_logits(teacher.mixed, 1.0, problem_type)
-        )
-        return confidence(logits.detach(), problem_type)
+        return confidence(teacher_logits(teacher, 1.0, problem_type).detach(), problem_type)
 
     def _values(self, student: Tensor, teacher: Tensor, problem_type: ProblemType) -> Tensor:
         if problem_type is ProblemType.REGRESSION:

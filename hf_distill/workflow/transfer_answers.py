@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers.utils.logging import tqdm
 
 from hf_distill.losses.confidence import confidence
-from hf_distill.losses.mean_teacher_logits import mean_teacher_logits
+from hf_distill.losses.mean_teacher_logits import teacher_logits
 from hf_distill.problem_type import ProblemType
 from hf_distill.tasks import predicted_labels
 from hf_distill.tasks.task import MULTI_LABEL, REGRESSION
@@ -32,11 +32,7 @@ def stored_logits(teacher: Teacher, rows: Dataset, collator: Collator, problem_t
     answers = []
     for start in tqdm(range(0, len(rows), _ROWS_AT_ONCE), desc="Reading the teacher's answers", leave=False):
         batch: Any = collate(rows.__getitems__(list(range(start, min(start + _ROWS_AT_ONCE, len(rows))))))
-        signals = teacher(batch)
-        if signals.mixed is not None:
-            logits = mean_teacher_logits(signals.mixed, 1.0, ProblemType(problem_type))
-        else:
-            logits = signals.dense_logits
+        logits = teacher_logits(teacher(batch), 1.0, ProblemType(problem_type))
         answers.append(logits.float().cpu().numpy())
     return np.concatenate(answers)
 

@@ -8,7 +8,6 @@ from transformers import (
     AlbertConfig,
     AlbertModel,
     AttentionInterface,
-    BartModel,
     BertConfig,
     BertModel,
     BloomConfig,
@@ -26,8 +25,9 @@ from transformers import (
     T5EncoderModel,
 )
 
-from hf_distill.attention_recording import check_attention, number_of_layers, recording_attention
+from hf_distill.attention_recording import check_attention, recording_attention
 from hf_distill.errors import InputError
+from hf_distill.model_shape import ModelShape
 from hf_distill.signal_needs import SignalNeeds
 
 QUERIES = SignalNeeds(queries=frozenset({1}))
@@ -226,7 +226,6 @@ def test_a_soft_cap_that_only_the_call_shows_is_refused() -> None:
         (CASES_BY_NAME["MPNet"].build, 3),
         (CASES_BY_NAME["ViT"].build, 3),
         (lambda: T5EncoderModel(CASES_BY_NAME["T5"].build().config), 2),
-        (lambda: BartModel(CASES_BY_NAME["Bart"].build().config).encoder, 2),
         (albert, 4),
         (bloom, 2),
         (resnet, None),
@@ -234,7 +233,7 @@ def test_a_soft_cap_that_only_the_call_shows_is_refused() -> None:
     ],
 )
 def test_layers_are_counted_as_hidden_states_are(build, number: int | None) -> None:
-    assert number_of_layers(build()) == number
+    assert ModelShape.of(build()).layers == number
 
 
 def test_of_several_stacks_that_of_the_texts_model_is_taken() -> None:
