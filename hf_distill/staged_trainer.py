@@ -10,10 +10,10 @@ import torch
 from hf_distill.objectives import Stages
 from hf_distill.objectives.projections import Projections
 from hf_distill.objectives.stage_schedule import scheduler_of_stages
-from hf_distill.resumable_trainer import ResumableTrainer
+from hf_distill.student_trainer import StudentTrainer
 
 
-class StagedTrainer(ResumableTrainer):
+class StagedTrainer(StudentTrainer):
     """What an objective adds to the optimiser, its schedule and the checkpoints.
 
     A subclass sets ``objective`` and ``projections`` in its constructor.

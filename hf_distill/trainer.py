@@ -1,4 +1,4 @@
-"""``transformers.Trainer`` with a teacher: the objective, what counts in it, and nothing that Trainer does itself."""
+"""``transformers.Trainer`` with a teacher: the objective, and nothing that Trainer does itself."""
 
 from __future__ import annotations
 
@@ -9,31 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers.trainer_utils import EvalLoopOutput, TrainOutput
-from transformers.utils import logging
+from transformers.trainer_utils import TrainOutput
 
 from hf_distill.arguments import DistillationTrainingArguments, RunArguments
-from hf_distill.asking import ask, check_needs
+from hf_distill.asking import check_needs
 from hf_distill.connected_loss import connected
 from hf_distill.errors import InputError
-from hf_distill.label_alignment import predicts_next_token, with_decoder_inputs
 from hf_distill.loss_monitor import LossMonitor
-from hf_distill.losses.counted_items import EXAMPLE_MASK, ItemCounts, find_counted_items
-from hf_distill.model_shape import ModelShape
-from hf_distill.model_wrappers import forward_parameters, unwrapped
-from hf_distill.objectives import DistillationObjective, HardTargets, Stages
-from hf_distill.objectives.micro_batch import MicroBatch
+from hf_distill.losses.counted_items import ItemCounts
+from hf_distill.model_wrappers import unwrapped
+from hf_distill.objectives import DistillationObjective, Stages
 from hf_distill.objectives.projections import Projections, check_can_project
 from hf_distill.objectives.whole_step import ExamplesOfStep, WholeStep
-from hf_distill.problem_type import ProblemType, classifies_whole_examples, infer_problem_type
-from hf_distill.repeated_rows import rows_that_count
-from hf_distill.sharding import name_layers_to_shard
-from hf_distill.signal_needs import NOTHING_ELSE, SignalNeeds
 from hf_distill.signals import Signals
 from hf_distill.staged_trainer import StagedTrainer
 from hf_distill.teachers.teacher import Teacher, as_teacher
-
-logger = logging.get_logger(__name__)
 
 
 class DistillationTrainer(StagedTrainer):
@@ -68,10 +58,6 @@ class DistillationTrainer(StagedTrainer):
         >>> trainer.train()  # doctest: +SKIP
     """
 
-    # The losses below are already divided by the whole step's counts.
-    loss_is_scaled_for_ga = True
-    args: RunArguments
-
     def __init__(
         self,
         model: nn.Module | None = None,
@@ -81,35 +67,15 @@ class DistillationTrainer(StagedTrainer):
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else DistillationTrainingArguments("tmp_trainer")
-        _check_arguments(args, **kwargs)
         super().__init__(model=model, args=args, **kwargs)
-        # Trainer then neither counts items itself nor passes the count to a forward that would ignore it.
-        self.model_accepts_loss_kwargs = False
-        if args.label_names is None and not self.label_names:
-            # A module whose forward takes no labels: the loss is computed here, from the usual column.
-            self.label_names = ["labels"]
-        student = unwrapped(self.model)
-        name_layers_to_shard(self.accelerator, student)
-        self._shifts_labels = predicts_next_token(student)
-        self._shape = ModelShape.of(student)
-        self._is_encoder_decoder = bool(getattr(getattr(student, "config", None), "is_encoder_decoder", False))
         self._objective_given = objective
-        self._student_inputs = forward_parameters(student)
         self.teacher = as_teacher(teacher_model) if teacher_model is not None else None
         self._teacher_was_given = teacher_model is not None
         self.objective = self._objective_asked_for()
-        self._task_loss = HardTargets(label_smoothing=self._label_smoothing)
-        self._check_label_smoothing(student)
-        self._set_up_teacher(student)
+        self._set_up_teacher(unwrapped(self.model))
         self.projections = self._new_projections()
         self._loss_monitor = LossMonitor(self.objective.term_names, args.device)
-        self._eval_loss = torch.zeros(2, device=args.device)
-        self._eval_dataloader: DataLoader | None = None
         self._examples = ExamplesOfStep(self.accelerator)
-
-    @property
-    def _label_smoothing(self) -> float:
-        return self.label_smoother.epsilon if self.label_smoother is not None else 0.0
 
     def _objective_asked_for(self) -> Stages:
         given = self._objective_given
@@ -151,13 +117,6 @@ class DistillationTrainer(StagedTrainer):
     def projected_widths(self) -> dict[str, tuple[int, int]]:
         """By name, from and to which widths hidden states are projected."""
         return self.objective.projections(self._shape, self.teacher.shape) if self.teacher is not None else {}
-
-    def _check_label_smoothing(self, student: Any) -> None:
-        if self._label_smoothing > 0 and infer_problem_type(student, None) is ProblemType.REGRESSION:
-            raise InputError(
-                f"label_smoothing_factor is {self._label_smoothing} and the task is regression, which has no "
-                "classes to spread a label over; set it to 0."
-            )
 
     # ---- The loss ----
 
@@ -217,7 +176,8 @@ class DistillationTrainer(StagedTrainer):
         Returns:
             The student's outputs, and the unweighted terms by name.
         """
-        inputs, batch = self._micro_batch(inputs, totals, whole_step)
+        projections = dict(self.projections.modules.items()) if self.projections is not None else {}
+        inputs, batch = self._micro_batch(inputs, totals, whole_step, projections)
         outputs, signals = self._ask_student(model, inputs, objective.student_needs)
         teacher_signals = None
         if self.teacher is not None and objective.needs_teacher:
@@ -225,26 +185,6 @@ class DistillationTrainer(StagedTrainer):
             if self._shifts_labels:
                 teacher_signals = teacher_signals.for_causal_prediction()
         return outputs, objective.values(signals, teacher_signals, batch)
-
-    def _micro_batch(
-        self, inputs: dict[str, Any], totals: ItemCounts | None, whole_step: WholeStep
-    ) -> tuple[dict[str, Any], MicroBatch]:
-        """The inputs of both models, and what counts in them."""
-        student = unwrapped(self.model)
-        labels = inputs.get("labels")
-        problem_type = self._problem_type(student, labels)
-        counted = find_counted_items(inputs, problem_type, self._shifts_labels, self._is_encoder_decoder)
-        inputs = {name: value for name, value in inputs.items() if name != EXAMPLE_MASK}
-        if self._shifts_labels and labels is not None:
-            labels = labels[..., 1:]
-        totals = totals if totals is not None else counted.counts()
-        projections = dict(self.projections.modules.items()) if self.projections is not None else {}
-        batch = MicroBatch(labels, counted, totals, problem_type, self._shape.is_causal, projections, whole_step)
-        return with_decoder_inputs(student, inputs), batch
-
-    def _ask_student(self, model: nn.Module, inputs: dict[str, Any], needs: SignalNeeds) -> tuple[Any, Signals]:
-        outputs, signals = ask(model, unwrapped(self.model), self._inputs_of_student(inputs), needs)
-        return outputs, signals.for_causal_prediction() if self._shifts_labels else signals
 
     def _whole_step(self, model: nn.Module, objective: DistillationObjective, totals: ItemCounts | None) -> WholeStep:
         """What the micro-batch at hand is compared with, where examples are compared with one another."""
@@ -257,39 +197,6 @@ class DistillationTrainer(StagedTrainer):
 
         return self._examples.of_next_batch(collect)
 
-    def _evaluation_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool
-    ) -> Tensor | tuple[Tensor, Any]:
-        inputs = {**inputs, EXAMPLE_MASK: self._rows_that_count(inputs, self._eval_dataloader)}
-        inputs, batch = self._micro_batch(inputs, None, WholeStep())
-        outputs, signals = self._ask_student(model, inputs, NOTHING_ELSE)
-        loss = self._task_loss(signals, signals, batch)
-        targets = batch.totals.targets
-        self._eval_loss += torch.stack([loss.detach().float() * targets, targets])
-        return (loss, self._outputs_with_loss(outputs, loss)) if return_outputs else loss
-
-    def _problem_type(self, student: Any, labels: Tensor | None) -> ProblemType:
-        problem_type = infer_problem_type(student, labels)
-        if labels is not None and classifies_whole_examples(student) and student.config.problem_type is None:
-            # As transformers' heads do at their first loss: pipelines choose between softmax and sigmoid by it.
-            student.config.problem_type = problem_type.value
-        return problem_type
-
-    def _inputs_of_student(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Without the labels, whose loss is computed here, and without what only the teacher reads."""
-        return {name: value for name, value in self._without_teachers_own(inputs).items() if name != "labels"}
-
-    def _without_teachers_own(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        teachers_own = self.teacher.input_names - self._student_inputs if self.teacher is not None else frozenset()
-        return {name: value for name, value in inputs.items() if name not in teachers_own}
-
-    @staticmethod
-    def _outputs_with_loss(outputs: Any, loss: Tensor) -> Any:
-        """Trainer drops the first of a tuple as the loss, but finds a mapping's logits by name."""
-        if isinstance(outputs, dict):
-            return outputs
-        return (loss, outputs) if isinstance(outputs, Tensor) else (loss, *outputs)
-
     # ---- What counts ----
 
     def get_batch_samples(
@@ -301,51 +208,9 @@ class DistillationTrainer(StagedTrainer):
             return batches, None
         self._loss_monitor.start_step(self._current_objective.term_names)
         dataloader = self.accelerator.gradient_state.active_dataloader
-        batches[-1] = {**batches[-1], EXAMPLE_MASK: self._rows_that_count(batches[-1], dataloader)}
-        student = unwrapped(self.model)
+        batches[-1] = self._with_example_mask(batches[-1], dataloader)
         self._examples.begin(batches)
-        counts = torch.stack([self._count(student, batch) for batch in batches]).sum(0).to(device)
-        return batches, ItemCounts(*self.accelerator.reduce(counts, reduction="sum"))
-
-    def _count(self, student: Any, batch: dict[str, Any]) -> Tensor:
-        problem_type = infer_problem_type(student, batch.get("labels"))
-        counted = find_counted_items(batch, problem_type, self._shifts_labels, self._is_encoder_decoder)
-        return torch.stack(counted.counts())
-
-    def _rows_that_count(self, batch: dict[str, Any], dataloader: DataLoader | None) -> Tensor:
-        return rows_that_count(batch, dataloader, self.accelerator.process_index)
-
-    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple:
-        """Trainer's step, with the student's own inputs also where there are no labels and so no loss."""
-        return super().prediction_step(model, self._without_teachers_own(inputs), *args, **kwargs)
-
-    def evaluation_loop(
-        self,
-        dataloader: DataLoader,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
-        """Trainer's loop; the loss is the average over all targets, not over batches.
-
-        Iterating a loader draws a random number. The global generator is put back, or the dropout of the steps that
-        follow would depend on whether an evaluation came between a checkpoint and the resume from it.
-        """
-        self._eval_loss.zero_()
-        self._eval_dataloader = dataloader
-        try:
-            with torch.random.fork_rng(devices=[]):
-                output = super().evaluation_loop(
-                    dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-                )
-        finally:
-            self._eval_dataloader = None
-        name = f"{metric_key_prefix}_loss"
-        if output.metrics is not None and name in output.metrics:
-            total, count = self.accelerator.reduce(self._eval_loss, reduction="sum").tolist()
-            output.metrics[name] = total / max(count, 1)
-        return output
+        return batches, self._counts_of_step(batches, device)
 
     # ---- Logging ----
 
@@ -392,28 +257,13 @@ class DistillationTrainer(StagedTrainer):
         finally:
             self.data_collator = collator
 
+    @property
+    def _foreign_inputs(self) -> frozenset[str]:
+        return self.teacher.input_names - self._student_inputs if self.teacher is not None else frozenset()
+
     def _set_signature_columns_if_needed(self) -> None:
         """Keep the columns that only the teacher reads (``token_type_ids`` for a DistilBERT student)."""
         super()._set_signature_columns_if_needed()
         if self.teacher is not None:
             columns: Any = self._signature_columns
             self._signature_columns = columns + sorted(self.teacher.input_names - set(columns))
-
-
-def _check_arguments(args: RunArguments, compute_loss_func: Any = None, **kwargs: Any) -> None:
-    if not isinstance(args, RunArguments):
-        raise InputError(
-            f"args is a {type(args).__name__}, which knows no temperature and no weights: pass "
-            "DistillationTrainingArguments, which takes everything that TrainingArguments does."
-        )
-    if args.n_gpu > 1:
-        raise InputError(
-            f"One process sees {args.n_gpu} GPUs, and DataParallel would average over them wrongly: start one "
-            f"process for each with `accelerate launch --num_processes {args.n_gpu} SCRIPT ...`, or set "
-            "CUDA_VISIBLE_DEVICES to a single one."
-        )
-    if compute_loss_func is not None:
-        raise InputError(
-            "compute_loss_func was given, and the weighted objective would silently take its place: leave it out, or "
-            "override compute_loss."
-        )
