@@ -141,6 +141,12 @@ def test_the_file_comes_first(write):
     assert "the YAML file before all keys" in message("--name", "blue", path)
 
 
+def test_a_mapping_may_be_taken_over_from_another(write):
+    text = "options: {one: &base {rate: 1e-3, word: x}, two: {<<: *base, word: y}}"
+    expected = {"one": {"rate": 0.001, "word": "x"}, "two": {"rate": 0.001, "word": "y"}}
+    assert colours(write(text)).options == expected
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -151,6 +157,7 @@ def test_the_file_comes_first(write):
         ("name: red\nshare: 1\nname: blue\n", ", line 3: name was already set in line 1"),
         ("options: {a: 1, a: 2}", ", line 1: a was already set in line 1"),
         ("name: red\nshare: [1\ncount: 2\n", ", line 3 is not valid YAML"),
+        ("options: {one: {<<: 3}}", ", line 1 is not valid YAML"),
         ("name: red\n\tshare: 1\n", ", line 2 is not valid YAML"),
         ("? [a]\n: 1\n", ", line 1: a list is no name"),
         ("name: !!python/name:os.system\n", ", line 1 is not valid YAML"),

@@ -18,6 +18,7 @@ class ConfigLoader(yaml.SafeLoader):
 
 
 for _tag, _pattern, _first in (
+    ("merge", r"<<", ["<"]),
     ("null", r"null|Null|NULL|~|", ["~", "n", "N", ""]),
     ("bool", r"(?i:true|yes|on|false|no|off)", list("tTyYoOfFnN")),
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
