@@ -70,7 +70,7 @@ def test_a_config_opens_with_its_command_and_its_result(path):
 @pytest.mark.parametrize("path", RUNS, ids=by_name)
 def test_a_run_config_is_valid(path):
     model, _, _, training = parse(path)
-    assert model.teacher_name_or_path and model.num_layers
+    assert model.teacher_name_or_path and model.student_layers
     assert training.output_dir == f"outputs/{path.relative_to(ROOT / 'configs').with_suffix('').as_posix()}"
     assert 0 < training.warmup_steps < 1
     assert not training.push_to_hub and not model.trust_remote_code
