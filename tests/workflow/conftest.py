@@ -83,6 +83,19 @@ def quick_comparison(monkeypatch):
     monkeypatch.setattr("hf_distill.workflow.run.TIME_BUDGET", 0.2)
 
 
+def as_flags(values, changes):
+    """The command line of a quick run; of the changes None drops an argument."""
+    quick = {
+        "per_device_train_batch_size": 16,
+        "save_strategy": "no",
+        "disable_tqdm": "true",
+        "report_to": "none",
+        "use_cpu": "true",
+    }
+    values = {name: value for name, value in {**values, **quick, **changes}.items() if value is not None}
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
 @pytest.fixture
 def command(shelf, tmp_path):
     """The arguments of a run that works, in a form that a test can change; None drops one."""
@@ -96,14 +109,8 @@ def command(shelf, tmp_path):
             "output_dir": tmp_path / "out",
             "max_seq_length": 16,
             "num_train_epochs": 1,
-            "per_device_train_batch_size": 16,
-            "save_strategy": "no",
-            "disable_tqdm": "true",
-            "report_to": "none",
-            "use_cpu": "true",
         }
-        values = {name: value for name, value in {**values, **changes}.items() if value is not None}
-        return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+        return as_flags(values, changes)
 
     return arguments
 
@@ -182,13 +189,7 @@ def images_command(gallery, out, monkeypatch, tmp_path):
             "output_dir": out,
             "num_train_epochs": 2,
             "learning_rate": 1e-2,
-            "per_device_train_batch_size": 16,
-            "save_strategy": "no",
-            "disable_tqdm": "true",
-            "report_to": "none",
-            "use_cpu": "true",
         }
-        values = {name: value for name, value in {**values, **changes}.items() if value is not None}
-        return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+        return as_flags(values, changes)
 
     return arguments
